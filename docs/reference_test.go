@@ -24,6 +24,7 @@ import (
 	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/trigger/scaler"
@@ -81,6 +82,7 @@ func TestTheAnnotationsPageHasEveryKey(t *testing.T) {
 		"What users write", "What users read", "On objects of KEDA: what users write", "On objects of KEDA: what users read",
 		"On Jobs that run wider: what users write", "On Jobs that run wider: what users read",
 		"On NodePools of Karpenter: what users write", "On NodePools of Karpenter: what users read",
+		"On the ConfigMap of Cluster Autoscaler: what users read",
 		"On nodes and namespaces", "In node selectors", "Resources", "On objects of Gridlatch",
 	} {
 		for key := range column(t, "docs/annotations.md", title) {
@@ -137,6 +139,7 @@ func metrics(t *testing.T) []metric {
 	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
 	nodepool.NewMetrics(r)
+	nodegroup.NewMetrics(r)
 	widen.NewMetrics(r)
 	keep.NewMetrics(r)
 	exporter.NewMetrics(r)
@@ -268,7 +271,7 @@ func TestTheEventsPageHasEveryEvent(t *testing.T) {
 		events[reason] = true
 	}
 	onPage := column(t, "docs/events.md", "Events on work and on policies")
-	for _, title := range []string{"Events on Jobs that run wider", "Events on objects of KEDA", "Events on NodePools of Karpenter", "Events on CarbonAwareKedaScalers"} {
+	for _, title := range []string{"Events on Jobs that run wider", "Events on objects of KEDA", "Events on NodePools of Karpenter", "Events on node groups of Cluster Autoscaler", "Events on CarbonAwareKedaScalers"} {
 		for reason := range column(t, "docs/events.md", title) {
 			onPage[reason] = true
 		}

@@ -249,6 +249,23 @@ const (
 	// NodePoolReleasedAnnotation is until when a NodePool that was given back by hand keeps its own
 	// limits and weight (RFC 3339).
 	NodePoolReleasedAnnotation = Prefix + "nodepool-released"
+
+	// These annotations are on the ConfigMap that has the priorities of Cluster Autoscaler's node groups.
+
+	// OriginalPrioritiesAnnotation has the priorities that come back, as a JSON string. null says that the
+	// ConfigMap had none, and PrioritiesAbsent that there was no ConfigMap.
+	OriginalPrioritiesAnnotation = Prefix + "original-priorities"
+	// PrioritiesAbsent stands for a ConfigMap that Gridlatch has made.
+	PrioritiesAbsent = "absent"
+	// AppliedPrioritiesAnnotation has the priorities that Gridlatch has set, as a JSON string.
+	AppliedPrioritiesAnnotation = Prefix + "applied-priorities"
+	// PrioritiesChangedAnnotation is when the order was last changed because of the intensity (RFC 3339).
+	PrioritiesChangedAnnotation = Prefix + "priorities-changed"
+	// PrioritiesByAnnotation says by whom the priorities are set: CarbonPolicy/NAME.
+	PrioritiesByAnnotation = Prefix + "priorities-by"
+	// PrioritiesReleasedAnnotation is until when a ConfigMap that was given back by hand keeps its own
+	// priorities (RFC 3339).
+	PrioritiesReleasedAnnotation = Prefix + "priorities-released"
 )
 
 // Users write these annotations on a Job that may run wider while the grid is clean.

@@ -33,6 +33,7 @@ import (
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
@@ -176,8 +177,8 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, loop *gating.Loop, t triggering, whyNot func() string) error {
 	policies, events := loop.Policies, loop.Events
 	forecasts := t.forecasts
-	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
-	forecasts.Changed = append(forecasts.Changed, capped, pooled)
+	store, capped, pooled, grouped := forecasts.Store, newChanges(), newChanges(), newChanges()
+	forecasts.Changed = append(forecasts.Changed, capped, pooled, grouped)
 	ceilings := &ceiling.Controller{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
 		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(t.isTrusted),
@@ -190,6 +191,13 @@ func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, loop *gatin
 		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
 	}
 	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+		return err
+	}
+	groups := &nodegroup.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: forecasts.Clock, Events: events, Metrics: nodegroup.NewMetrics(metrics.Registry), Options: o.groups(),
+	}
+	if err := groups.SetupWithManager(mgr, config, grouped); err != nil {
 		return err
 	}
 	return addWidths(mgr, o, config, loop, forecasts, whyNot)

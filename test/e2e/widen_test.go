@@ -66,8 +66,8 @@ func follow(t *testing.T, c *env.Cluster, ns, name string, timeout time.Duration
 	return nil, nil
 }
 
-// awaitOwn waits until a Job has its owner's width, and no note of a width.
-func awaitOwn(t *testing.T, c *env.Cluster, j *batchv1.Job, width int32) {
+// awaitOwnWidth waits until a Job has its owner's width, and no note of a width.
+func awaitOwnWidth(t *testing.T, c *env.Cluster, j *batchv1.Job, width int32) {
 	t.Helper()
 	awaitJob(t, c, j, patience, func(j *batchv1.Job) error {
 		for key := range j.Annotations {
@@ -147,7 +147,7 @@ func TestAJobRunsWideWhileTheGridIsCleanAndIsDoneInTime(t *testing.T) {
 	if len(seen) > 10 { // its own at the begin and in the end, one in each slot, and room for a deadline that is close
 		t.Errorf("%d widths: %v", len(seen), seen)
 	}
-	awaitOwn(t, c, j, ownWidth)
+	awaitOwnWidth(t, c, j, ownWidth)
 	described, err := c.Kubectl(t.Context(), "describe", "job", "render", "-n", ns)
 	if err != nil || !strings.Contains(described, "WidthChanged") || !strings.Contains(described, "its parallelism is") {
 		t.Errorf("kubectl describe job says nothing of the width (%v):\n%s", err, described)
@@ -175,7 +175,7 @@ func TestTheOwnersWordOnTheWidthCounts(t *testing.T) {
 	reverted := started("reverted")
 	withdrawn := started("withdrawn")
 	editAt(t, c, withdrawn, `{"metadata":{"annotations":{"gridlatch.dev/parallelism":null}}}`)
-	awaitOwn(t, c, withdrawn, ownWidth)
+	awaitOwnWidth(t, c, withdrawn, ownWidth)
 
 	// A tool puts the value of git back for some seconds, as often as Gridlatch changes it.
 	generation, times := reverted.Generation, 0
@@ -213,7 +213,7 @@ func TestTheOwnersWordOnTheWidthCounts(t *testing.T) {
 		t.Errorf("the width that was set by hand is %d (%v)", *byHand.Spec.Parallelism, err)
 	}
 	editAt(t, c, byHand, `{"metadata":{"annotations":{"gridlatch.dev/parallelism":null}}}`)
-	awaitOwn(t, c, byHand, 7)
+	awaitOwnWidth(t, c, byHand, 7)
 
 	told, err := c.ReleaseAll(t.Context())
 	if err != nil || !strings.Contains(told, "gave 2 Jobs their parallelism back") {
