@@ -8,7 +8,8 @@
 // show what there is to reach.
 //
 // A job cannot be interrupted. Its emission is its weight, times its duration, times the mean of
-// the actual intensities over its run.
+// the actual intensities over its run. If the setup lets jobs run wider (Widening), the emission is
+// the sum over all widths, and the weight and the duration are those at the least width.
 //
 // The package reads no clock and no file: all its input is passed in.
 package backtest
@@ -49,6 +50,9 @@ type Setup struct {
 	Terms  plan.Terms
 	// Ceiling bounds how many jobs run at once.
 	Ceiling plan.Buckets
+	// Widening lets all jobs run wider; nil means that they have one width. The policies gridlatch,
+	// foresight and oracle then set widths, and ignore ceilings. The other policies do not.
+	Widening *Widening
 	// Model predicts; nil is the model of production. A run gives the model all that happened, so
 	// the model must be new.
 	Model Model
@@ -61,6 +65,8 @@ type Run struct {
 	Policy Policy
 	// Starts are the starts of Result.Jobs.
 	Starts []time.Time
+	// Widths are the widths at which each of these jobs runs, if the policy sets widths; else nil.
+	Widths [][]plan.WidthStep
 	// ForcedStarts counts the jobs that started above the ceiling because they could not wait any
 	// longer.
 	ForcedStarts int
@@ -79,13 +85,15 @@ type Result struct {
 	Basis       forecast.Basis
 	// DoubtedValues counts the forecast values that the model did not believe.
 	DoubtedValues int
-	Runs          []Run
+	// Widening is the one of the setup.
+	Widening *Widening
+	Runs     []Run
 }
 
 // Run replays the setup to every policy. All policies see the same, and no policy sees another:
 // each does what it would do alone.
 func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
-	var r Result
+	r := Result{Widening: s.Widening}
 	for _, job := range s.Jobs {
 		end := job.LatestStart().Add(job.Duration)
 		switch _, covered := s.Actuals.Series.Mean(job.Arrival, end); {
@@ -106,7 +114,7 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	}
 	r.LearnedTime, r.Basis, r.DoubtedValues = replay.lastPrediction.LearnedTime, replay.lastPrediction.Basis, replay.news.doubted
 	for _, p := range replay.players {
-		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forcedStarts})
+		r.Runs = append(r.Runs, p.result())
 	}
 	return r, nil
 }

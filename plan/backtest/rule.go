@@ -32,7 +32,7 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 		return atPercentile(policy.Value)
 	case LowestSlot:
 		return atPercentile(0)
-	case Gridlatch, Foresight:
+	case Gridlatch, Fixed, Foresight:
 		if !s.Ceiling.IsEmpty() {
 			return planTogether(policy.Kind == Foresight)
 		}

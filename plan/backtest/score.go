@@ -28,6 +28,8 @@ type Score struct {
 	Saving float64
 	// Wait is the mean time from arrival to start.
 	Wait time.Duration
+	// Width is how many pods of a job ran at once, on the mean of the jobs.
+	Width float64
 	// DirtierShare is the share of the jobs that emitted over 0.1 % more than they would have at
 	// once.
 	DirtierShare float64
@@ -81,6 +83,14 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 		work := job.Weight * job.Duration.Hours()
 		atOnce, _ := actuals.Series.Mean(job.Arrival, job.Arrival.Add(job.Duration))
 		emitted, _ := actuals.Series.Mean(run.Starts[i], run.Starts[i].Add(job.Duration))
+		width := 1.0
+		if r.Widening != nil {
+			width = float64(r.Widening.Least)
+		}
+		if run.Widths != nil {
+			emitted, width = r.Widening.emission(actuals.Series, job, run.Widths[i]), meanWidth(run.Widths[i])
+		}
+		s.Width += width / float64(len(members))
 		s.AtOnce += work * atOnce
 		s.Emitted += work * emitted
 		energy += work
@@ -112,6 +122,7 @@ func mean(cells map[Cell]Score) Score {
 		m.Emitted += s.Emitted / n
 		m.Saving += s.Saving / n
 		m.DirtierShare += s.DirtierShare / n
+		m.Width += s.Width / n
 		wait += float64(s.Wait) / n
 	}
 	m.Wait = time.Duration(wait)
