@@ -274,11 +274,11 @@ func (t *runTable) forced() int {
 // chooseFirst returns the step at which the next run begins: the cheapest, the planned one if that is
 // as good, or now if a wait gains too little.
 func (t *runTable) chooseFirst(minGain float64) int {
-	now := t.from(0)
 	state := t.group.Pauses.State
-	if state == Running && t.group.Pauses.RanFor < t.group.Pauses.MinRun && !math.IsInf(now, 1) {
+	if state == Running && t.group.Pauses.RanFor < t.group.Pauses.MinRun { // with room or without
 		return 0
 	}
+	now := t.from(0)
 	best, cheapest := 0, now
 	latest := t.planner.endOfWait(t.group.LatestStart)
 	planned := 0

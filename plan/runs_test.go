@@ -217,6 +217,26 @@ func TestRunsKeepBelowTheCeilings(t *testing.T) {
 	}
 }
 
+// Work that must run now takes the room, and still no run ends before its least length.
+func TestNoRoomEndsNoRunBeforeItsLeastLength(t *testing.T) {
+	t.Parallel()
+	in := instance{step: time.Hour, now: t0, intensities: []float64{300, 100, 100, 300, 300, 100, 100, 300, 300, 300}}
+	in.buckets, _ = NewBuckets([]Bucket{{math.Inf(1), 1}})
+	in.groups = []Group{
+		{Task: Task{ID: "urgent", Duration: 2 * time.Hour, LatestStart: t0}, Pods: 1},
+		{Task: Task{ID: "running", Duration: 3 * time.Hour, LatestStart: t0.Add(6 * time.Hour)}, Pods: 1},
+	}
+	for _, tt := range []struct {
+		ranFor time.Duration
+		want   bool
+	}{{29 * time.Minute, false}, {30 * time.Minute, true}} {
+		in.groups[1].Pauses = &Pauses{Runs: 2, State: Running, MinRun: 30 * time.Minute, RanFor: tt.ranFor}
+		if d := in.assign()[1]; d.Holds() != tt.want || d.Start != d.Runs[0].Start {
+			t.Errorf("after %s: %s in %+v, want a pause: %t", tt.ranFor, d.Reason(), d.Runs, tt.want)
+		}
+	}
+}
+
 func BenchmarkInterruptibleGroups(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	in := hourlyInstance(r, 96)

@@ -16,10 +16,12 @@ type Kind string
 const (
 	// Gridlatch is the planner of production, with the predictions of the model of production.
 	Gridlatch Kind = "gridlatch"
+	// Uninterrupted is Gridlatch for jobs that cannot be interrupted, though these can.
+	Uninterrupted Kind = "uninterrupted"
 	// Immediate starts every job when it arrives.
 	Immediate Kind = "immediate"
-	// Oracle starts every job in the cleanest window there was, and ignores ceilings. No rule can
-	// do better.
+	// Oracle starts every job in the cleanest window there was, or in the cleanest runs if jobs can be
+	// interrupted, and ignores ceilings. No rule can do better.
 	Oracle Kind = "oracle"
 	// AtThreshold starts a job as soon as the intensity is at or below a fixed one.
 	AtThreshold Kind = "threshold"
@@ -53,14 +55,14 @@ func (p Policy) String() string {
 	}
 }
 
-// ParsePolicy reads a policy: gridlatch, immediate, oracle, lowest-slot, greedy, foresight,
-// threshold=G or percentile=P.
+// ParsePolicy reads a policy: gridlatch, uninterrupted, immediate, oracle, lowest-slot, greedy,
+// foresight, threshold=G or percentile=P.
 func ParsePolicy(s string) (Policy, error) {
 	name, value, has := strings.Cut(strings.TrimSpace(s), "=")
 	p := Policy{Kind: Kind(name)}
 	var err error
 	switch p.Kind {
-	case Gridlatch, Immediate, Oracle, LowestSlot, Greedy, Foresight:
+	case Gridlatch, Uninterrupted, Immediate, Oracle, LowestSlot, Greedy, Foresight:
 		if has {
 			return Policy{}, fmt.Errorf("policy %q: want no number for %s", s, name)
 		}
@@ -74,7 +76,7 @@ func ParsePolicy(s string) (Policy, error) {
 			return Policy{}, fmt.Errorf("policy %q: want a percentile from 0 to 100, such as percentile=20", s)
 		}
 	default:
-		return Policy{}, fmt.Errorf("unknown policy %q: want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy or foresight", s)
+		return Policy{}, fmt.Errorf("unknown policy %q: want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy, foresight or uninterrupted", s)
 	}
 	return p, nil
 }
