@@ -149,7 +149,9 @@ func (a *filled) isBetter(b *filled) bool {
 }
 
 // isKnown reports whether at least half of the work is in time that the forecast covers.
-func (a *filled) isKnown() bool { return a.amount.unknown <= (1-minCoverShare)*a.amount.work*(1+fillNoise) }
+func (a *filled) isKnown() bool {
+	return a.amount.unknown <= (1-minCoverShare)*a.amount.work*(1+fillNoise)
+}
 
 // uses reports whether a segment is among those to choose from.
 func (c *filled) uses(s *widthSegment) bool {

@@ -7,9 +7,10 @@
 // later changes no start at or before that moment. Only [Oracle] and [Foresight] look ahead. They
 // show what there is to reach.
 //
-// A job cannot be interrupted. Its emission is its weight, times its duration, times the mean of
-// the actual intensities over its run. If the setup lets jobs run wider (Widening), the emission is
-// the sum over all widths, and the weight and the duration are those at the least width.
+// A job runs through at one width, unless the setup lets jobs be interrupted (Pausing) or run wider
+// (Widening). Its emission is its weight, times the sum over its runs of the length of the run, the
+// mean of the actual intensities over the run, and how many times as wide as at the least the run is.
+// A resume makes a run longer, so its cost is in the sum.
 //
 // The package reads no clock and no file: all its input is passed in.
 package backtest
@@ -50,6 +51,9 @@ type Setup struct {
 	Terms  plan.Terms
 	// Ceiling bounds how many jobs run at once.
 	Ceiling plan.Buckets
+	// Pausing lets all jobs be interrupted; nil means that they run through. The policies gridlatch,
+	// greedy, foresight and oracle then pause jobs, the other policies do not.
+	Pausing *Pausing
 	// Widening lets all jobs run wider; nil means that they have one width. The policies gridlatch,
 	// foresight and oracle then set widths, and ignore ceilings. The other policies do not.
 	Widening *Widening
@@ -65,8 +69,9 @@ type Run struct {
 	Policy Policy
 	// Starts are the starts of Result.Jobs.
 	Starts []time.Time
-	// Widths are the widths at which each of these jobs runs, if the policy sets widths; else nil.
-	Widths [][]plan.WidthStep
+	// Spans are all runs of each of these jobs, if the policy pauses jobs or sets their width; else nil.
+	// See SpansOf.
+	Spans [][]Span
 	// ForcedStarts counts the jobs that started above the ceiling because they could not wait any
 	// longer.
 	ForcedStarts int
@@ -85,15 +90,13 @@ type Result struct {
 	Basis       forecast.Basis
 	// DoubtedValues counts the forecast values that the model did not believe.
 	DoubtedValues int
-	// Widening is the one of the setup.
-	Widening *Widening
-	Runs     []Run
+	Runs          []Run
 }
 
 // Run replays the setup to every policy. All policies see the same, and no policy sees another:
 // each does what it would do alone.
 func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
-	r := Result{Widening: s.Widening}
+	var r Result
 	for _, job := range s.Jobs {
 		end := job.LatestStart().Add(job.Duration)
 		switch _, covered := s.Actuals.Series.Mean(job.Arrival, end); {

@@ -45,6 +45,12 @@ func newActor(policy Policy, s Setup, jobs []Job) actor {
 			return newWidener(policy, s, jobs)
 		}
 	}
+	if s.Pausing != nil {
+		switch policy.Kind {
+		case Gridlatch, Greedy, Foresight:
+			return newPauser(policy, s, jobs)
+		}
+	}
 	return newPlayer(policy, s, jobs)
 }
 
@@ -58,7 +64,7 @@ func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
 		r.maxSlack = max(r.maxSlack, job.Slack)
 		r.longestStay = max(r.longestStay, job.Slack+job.Duration)
 		last := job.LatestStart()
-		if s.Widening != nil {
+		if s.Pausing != nil || s.Widening != nil {
 			last = last.Add(job.Duration)
 		}
 		if last.After(end) {

@@ -13,7 +13,7 @@ type widener struct {
 	widening Widening
 	jobs     []Job
 	works    []*wideWork
-	widths   [][]plan.WidthStep // by job
+	spans    [][]Span // by job
 	wake     time.Time
 }
 
@@ -26,7 +26,7 @@ type wideWork struct {
 }
 
 func newWidener(policy Policy, s Setup, jobs []Job) *widener {
-	return &widener{policy: policy, widening: *s.Widening, jobs: jobs, widths: make([][]plan.WidthStep, len(jobs))}
+	return &widener{policy: policy, widening: *s.Widening, jobs: jobs, spans: make([][]Span, len(jobs))}
 }
 
 func (p *widener) arrive(index int) {
@@ -37,9 +37,9 @@ func (p *widener) isIdle() bool        { return len(p.works) == 0 }
 func (p *widener) nextWake() time.Time { return p.wake }
 
 func (p *widener) result() Run {
-	r := Run{Policy: p.policy, Widths: p.widths}
-	for _, widths := range p.widths {
-		r.Starts = append(r.Starts, widths[0].Start)
+	r := Run{Policy: p.policy, Spans: p.spans}
+	for _, spans := range p.spans {
+		r.Starts = append(r.Starts, spans[0].Start)
 	}
 	return r
 }
@@ -68,7 +68,7 @@ func (p *widener) actInHindsight(k *knowledge) {
 	for _, w := range p.works {
 		actual := window(k.replay.setup.Actuals.Series, k.now, w.Finish)
 		planner := plan.NewPlanner("", actual, "", plan.Terms{}, k.now, w.Finish)
-		p.widths[w.index] = planner.CheapestWidths(w.Elastic).Steps
+		p.spans[w.index] = p.widening.spans(planner.CheapestWidths(w.Elastic))
 	}
 	p.works = p.works[:0]
 }
@@ -83,7 +83,7 @@ func (p *widener) count(now time.Time) {
 		needed := time.Duration(float64(w.Remaining) / speed)
 		until := w.counted.Add(min(now.Sub(w.counted), needed))
 		w.Remaining -= time.Duration(float64(until.Sub(w.counted)) * speed)
-		p.widths[w.index][len(p.widths[w.index])-1].End = until
+		p.spans[w.index][len(p.spans[w.index])-1].End = until
 		w.counted = until
 		return w.Remaining < time.Second
 	})
@@ -96,9 +96,8 @@ func (p *widener) set(w *wideWork, planned plan.WidthPlan, now time.Time) {
 		return
 	}
 	w.due, w.counted = planned.Steps[0].End, now
-	widths := &p.widths[w.index]
 	if width := planned.Steps[0].Width; !w.IsRunning || width != w.Width {
-		*widths = append(*widths, plan.WidthStep{Start: now, End: now, Width: width})
+		p.spans[w.index] = append(p.spans[w.index], Span{Start: now, End: now, Times: p.widening.times(width)})
 		w.IsRunning, w.Width = true, width
 	}
 }

@@ -22,24 +22,17 @@ func (w *Widening) work(job Job) plan.Elastic {
 	}
 }
 
-// emission returns the mean intensity that a job of one width would have had with the emissions of
-// these widths.
-func (w *Widening) emission(actual *forecast.Series, job Job, widths []plan.WidthStep) (sum float64) {
-	for _, step := range widths {
-		mean, _ := actual.Mean(step.Start, step.End)
-		sum += mean * step.End.Sub(step.Start).Hours() * float64(step.Width)
+// spans returns the widths of a plan.
+func (w *Widening) spans(planned plan.WidthPlan) []Span {
+	spans := make([]Span, len(planned.Steps))
+	for i, step := range planned.Steps {
+		spans[i] = Span{Start: step.Start, End: step.End, Times: w.times(step.Width)}
 	}
-	return sum / job.Duration.Hours() / float64(w.Least)
+	return spans
 }
 
-// meanWidth returns how wide a job runs on average.
-func meanWidth(widths []plan.WidthStep) float64 {
-	var podTime float64
-	for _, step := range widths {
-		podTime += float64(step.Width) * float64(step.End.Sub(step.Start))
-	}
-	return podTime / float64(widths[len(widths)-1].End.Sub(widths[0].Start))
-}
+// times returns how many times as wide as at the least a width is.
+func (w *Widening) times(width int) float64 { return float64(width) / float64(max(w.Least, 1)) }
 
 // window returns what a series knows of a time.
 func window(series *forecast.Series, from, to time.Time) *forecast.Series {

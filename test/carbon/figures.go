@@ -34,7 +34,7 @@ func below(name, unit string, value, target float64) figure {
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
 	for _, measurement := range []func(context.Context, []region, io.Writer) ([]figure, error){
-		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureWarm, measureCeiling, measureWidening,
+		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureWarm, measureCeiling, measurePausing, measureWidening,
 	} {
 		figures, err := measurement(ctx, regions, out)
 		if err != nil {
