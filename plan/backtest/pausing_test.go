@@ -186,7 +186,7 @@ func TestOddTimesCostTheOracleNothing(t *testing.T) {
 		even.Arrival, even.Duration = odd.Arrival.Truncate(6*time.Minute), odd.Duration.Truncate(6*time.Minute)
 		even.Slack = odd.Arrival.Add(odd.Slack+odd.Duration).Sub(even.Arrival.Add(even.Duration)).Truncate(6*time.Minute) + 6*time.Minute
 		s := backtest.Setup{
-			Actuals: actuals, Jobs: []backtest.Job{odd, even}, From: at(0), To: at(40 * 24),
+			Actuals: actuals, Jobs: []backtest.Job{odd, even}, From: at(0), To: at(40 * 24), Model: &believer{},
 			Pausing: &backtest.Pausing{Runs: 3, RestartCost: 6 * time.Minute, MinRun: 30 * time.Minute},
 		}
 		result, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Oracle})
