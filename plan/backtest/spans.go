@@ -24,8 +24,8 @@ type Span struct {
 	Times float64
 }
 
-// times returns how many times as wide as at the least the job runs.
-func (s Span) times() float64 {
+// Load returns how many times as wide as at the least the job runs: what its weight is multiplied by.
+func (s Span) Load() float64 {
 	if s.Times == 0 {
 		return 1
 	}
@@ -46,7 +46,7 @@ func (r Run) SpansOf(index int, job Job) []Span {
 func emission(actual *forecast.Series, spans []Span) (sum float64) {
 	for _, s := range spans {
 		mean, _ := actual.Mean(s.Start, s.End)
-		sum += mean * s.length().Hours() * s.times()
+		sum += mean * s.length().Hours() * s.Load()
 	}
 	return sum
 }
@@ -62,7 +62,7 @@ func duration(spans []Span) (sum time.Duration) {
 // meanTimes returns how many times as wide as at the least a job ran on average.
 func meanTimes(spans []Span) (mean float64) {
 	for _, s := range spans {
-		mean += s.times() * float64(s.length()) / float64(duration(spans))
+		mean += s.Load() * float64(s.length()) / float64(duration(spans))
 	}
 	return mean
 }

@@ -45,7 +45,7 @@ func (r Result) WriteStarts(w io.Writer) error {
 					row = append(row, span.End.UTC().Format(time.RFC3339Nano))
 				}
 				if widens {
-					row = append(row, strconv.FormatFloat(span.times(), 'g', -1, 64))
+					row = append(row, strconv.FormatFloat(span.Load(), 'g', -1, 64))
 				}
 				_ = out.Write(row)
 			}

@@ -156,7 +156,7 @@ func earliest(a, b time.Time) time.Time {
 func (p *picture) emission(spans ...backtest.Span) (sum float64) {
 	for _, span := range spans {
 		mean, _ := p.r.Setup.Actuals.Series.Mean(span.Start, span.End)
-		sum += mean * span.End.Sub(span.Start).Hours()
+		sum += mean * span.End.Sub(span.Start).Hours() * span.Load()
 	}
 	return sum
 }
@@ -221,7 +221,7 @@ func (p *picture) load(run backtest.Run) plotter.XYs {
 	return points
 }
 
-// addLoad adds the weight of a run to each slot that it runs in.
+// addLoad adds the load of a run to each slot that it runs in.
 func (p *picture) addLoad(running []float64, slot time.Duration, weight float64, run backtest.Span) {
 	if !run.Start.Before(p.to) || !run.End.After(p.from) {
 		return
@@ -232,7 +232,7 @@ func (p *picture) addLoad(running []float64, slot time.Duration, weight float64,
 		if share <= 0 {
 			break
 		}
-		running[k] += weight * float64(share) / float64(slot)
+		running[k] += weight * run.Load() * float64(share) / float64(slot)
 	}
 }
 

@@ -64,10 +64,21 @@ func (p Page) conditions(r *replay.Replay) {
 	if pausing := r.Terms.Pausing; pausing != nil {
 		row("Pauses", "done in %d runs at most, of %s or more; a restart costs %s", pausing.Segments, pausing.MinRun, pausing.RestartCost)
 	}
+	if widening := r.Terms.Widening; widening != nil {
+		row("Widths", "%s pods at once%s", widening.Parallelism, speedup(widening.Speedup))
+	}
 	if r.Terms.Ceiling != "" {
 		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanConcurrent)
 	}
 	table.Flush()
+}
+
+// speedup says how much faster more pods are.
+func speedup(given string) string {
+	if given == "" {
+		return ", each of which does as much as the first"
+	}
+	return ", with the speedup " + given
 }
 
 // forecasts says which forecasts there were.
@@ -114,6 +125,9 @@ func (p Page) scores(r *replay.Replay) {
 	if r.Terms.Pausing != nil {
 		header = append(header, "MEAN PAUSE", "RUNS")
 	}
+	if r.Terms.Widening != nil {
+		header = append(header, "MEAN PODS")
+	}
 	if r.Terms.Ceiling != "" {
 		header = append(header, "MOST AT ONCE", "FORCED")
 	}
@@ -130,6 +144,9 @@ func (p Page) scores(r *replay.Replay) {
 		}
 		if r.Terms.Pausing != nil {
 			cells = append(cells, fmt.Sprintf("%.1f h", t.Pause.Hours()), fmt.Sprintf("%.2f", t.Runs))
+		}
+		if r.Terms.Widening != nil {
+			cells = append(cells, fmt.Sprintf("%.1f", r.MeanPods(t)))
 		}
 		if r.Terms.Ceiling != "" {
 			cells = append(cells, scores.MaxConcurrent, scores.ForcedStarts)

@@ -92,6 +92,8 @@ type Score struct {
 	// MeanPauseHours and MeanRuns are left out if jobs cannot be paused.
 	MeanPauseHours *float64 `json:"meanPauseHours,omitempty"`
 	MeanRuns       *float64 `json:"meanRuns,omitempty"`
+	// MeanPods is left out if jobs have one width.
+	MeanPods *float64 `json:"meanPods,omitempty"`
 }
 
 func (r *Replay) newScore(s backtest.Score) Score {
@@ -101,6 +103,9 @@ func (r *Replay) newScore(s backtest.Score) Score {
 	}
 	if r.Setup.Pausing != nil {
 		score.MeanPauseHours, score.MeanRuns = answer.Known(s.Pause.Hours()), answer.Known(s.Runs)
+	}
+	if r.Setup.Widening != nil {
+		score.MeanPods = answer.Known(r.MeanPods(s))
 	}
 	return score
 }
