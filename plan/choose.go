@@ -46,6 +46,8 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	case d.Cause != "":
 	case g.Pauses != nil && (g.Threshold == nil || g.Pauses.State != NotStarted):
 		chosen, d.Runs, d.Cause = g.chooseRuns(fleets, now, d.MinGain)
+	case g.hasWidths() && g.Pauses == nil && g.Threshold == nil:
+		chosen, d.Cause = g.chooseWidths(fleets, now, d.MinGain)
 	case g.Threshold != nil:
 		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
 	default:

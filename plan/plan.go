@@ -117,6 +117,10 @@ type Task struct {
 	PlannedLocation string
 	// Pauses is for work that can be interrupted; nil otherwise.
 	Pauses *Pauses
+	// Elastic is for work that may run at several widths; nil otherwise. Only its Least, Most and
+	// Speedup count. Duration is then the one at the width Least. The work starts where the widths of
+	// [Planner.PlanWidths] emit least.
+	Elastic *Elastic
 }
 
 // PowerFactor returns the power factor of the task in a location; 1 if the task has none there.

@@ -348,3 +348,76 @@ func TestHostileElasticWork(t *testing.T) {
 		}
 	}
 }
+
+// TestElasticGroupsKeepBelowTheCeilings plans groups of one and of several widths together.
+func TestElasticGroupsKeepBelowTheCeilings(t *testing.T) {
+	held := 0
+	for seed := range seeds(200) {
+		r := rand.New(rand.NewPCG(seed, 28))
+		in := mixed(r)
+		for i := range in.groups {
+			if g := &in.groups[i]; r.IntN(2) == 0 {
+				g.Elastic = &Elastic{Least: g.pods(), Most: g.pods() + r.IntN(5)}
+			}
+		}
+		decisions := in.assign()
+		if diff := cmp.Diff(decisions, in.assign(), cmpopts.EquateNaNs()); diff != "" {
+			t.Fatal("not deterministic", diff)
+		}
+		for i, d := range decisions {
+			latest := in.groups[i].LatestStart
+			if d.Start.Before(in.now) || d.Start.After(latest) && d.Start.After(in.now) {
+				t.Fatalf("seed %d: group %d starts at %s, outside now %s .. latest %s", seed, i, d.Start, in.now, latest)
+			}
+			if d.Holds() && in.groups[i].hasWidths() {
+				held++
+			}
+		}
+		checkRoom(t, in, decisions)
+	}
+	if held < int(seeds(100)) {
+		t.Errorf("only %d groups of several widths wait", held)
+	}
+}
+
+// TestElasticWorkStartsAsItsWidthsArePlanned checks that the decision on a start knows the widths that
+// follow.
+func TestElasticWorkStartsAsItsWidthsArePlanned(t *testing.T) {
+	held, kept, spread := 0, 0, 0
+	for seed := range seeds(400) {
+		r := rand.New(rand.NewPCG(seed, 27))
+		in := elasticOf(r)
+		e := in.work
+		e.IsRunning, e.LatestStart = false, time.Time{}
+		task := Task{Duration: e.Remaining, LatestStart: e.Finish.Add(-e.Remaining), Held: e.IsHeld, Elastic: &Elastic{Least: e.Least, Most: e.Most, Speedup: e.Speedup}}
+		in.work = e
+		w, d := in.plan(), in.planner().Decide(task)
+		if e.Least < e.Most && d.Cause != CauseNoForecast && !w.Start().Equal(d.Start) { // at the least width too little is known
+			t.Fatalf("seed %d: the widths start at %s (%s), the decision says %s (%s)", seed, w.Start(), w.Cause, d.Start, d.Cause)
+		}
+		if d.Start.After(task.LatestStart) && d.Holds() {
+			t.Fatalf("seed %d: starts at %s, after %s", seed, d.Start, task.LatestStart)
+		}
+		if !d.Holds() || e.Least == e.Most {
+			continue
+		}
+		held++
+		task.ID = fmt.Sprint("uid-", seed)
+		other := in.planner().Decide(task)
+		if late := other.Start.Sub(d.Start); late < 0 || late > maxSpread || other.Expected > d.Expected*(1+0.003) {
+			t.Fatalf("seed %d: with an ID at %s for %g, without at %s for %g", seed, other.Start, other.Expected, d.Start, d.Expected)
+		} else if late > 0 {
+			spread++
+		}
+		in.now = in.now.Add(other.Start.Sub(in.now) / 2).Truncate(time.Second)
+		task.Held, task.PlannedStart = true, other.Start
+		if again := in.planner().Decide(task); again.Start.Equal(other.Start) {
+			kept++
+		} else if again.Start.After(other.Start) && again.Expected > other.Expected*1.002 {
+			t.Fatalf("seed %d: planned at %s for %g, then at %s for %g", seed, other.Start, other.Expected, again.Start, again.Expected)
+		}
+	}
+	if held < int(seeds(50)) || kept < held*3/4 || spread < held/4 {
+		t.Errorf("%d held, %d spread, %d kept their start", held, spread, kept)
+	}
+}
