@@ -118,7 +118,7 @@ func newSimulate(e env) *cobra.Command {
   kubectl gridlatch simulate --actual DE.actual.csv --interruptible --restart-cost 10m --segments 3
 
   # Jobs that may run four times as wide, with pods that are less and less useful
-  kubectl gridlatch simulate --actual DE.actual.csv --parallelism 10-40 --speedup 10=8,40=20
+  kubectl gridlatch simulate --actual DE.actual.csv --parallelism 10-40 --speedup 10=8,40=26
 
   # A picture, and a list of all starts for checking the sums
   kubectl gridlatch simulate --actual DE.actual.csv --plot DE.png --starts starts.csv`,
