@@ -154,11 +154,11 @@ func (a *filled) isKnown() bool {
 }
 
 // uses reports whether a segment is among those to choose from.
-func (c *filled) uses(s *widthSegment) bool {
-	if s.cell < c.first || s.cell > c.last {
+func (a *filled) uses(s *widthSegment) bool {
+	if s.cell < a.first || s.cell > a.last {
 		return false
 	}
-	return !s.isBase() || s.cell == c.last || s.cell == c.first && !c.startsFirst
+	return !s.isBase() || s.cell == a.last || s.cell == a.first && !a.startsFirst
 }
 
 // best returns the cheapest choice that starts in one of the cells first..last, and is done by the

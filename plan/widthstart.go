@@ -20,15 +20,8 @@ func (g *Group) elastic(p *Planner) Elastic {
 func (g *Group) chooseWidths(fleets []*Fleet, atOnce place, minGain float64) (place, Cause) {
 	var now, best place
 	for _, f := range fleets {
-		atNow, cheapest, ok := f.placeWidths(g)
-		if !ok {
-			continue
-		}
-		if now.fleet == nil || now.cost-atNow.cost > choiceMargin(atNow.cost) {
-			now = atNow
-		}
-		if best.fleet == nil || best.cost-cheapest.cost > choiceMargin(cheapest.cost) {
-			best = cheapest
+		if atNow, cheapest, ok := f.placeWidths(g); ok {
+			now, best = now.orCheaper(atNow), best.orCheaper(cheapest)
 		}
 	}
 	switch {
@@ -43,6 +36,14 @@ func (g *Group) chooseWidths(fleets []*Fleet, atOnce place, minGain float64) (pl
 	default:
 		return now, CauseSmallGain
 	}
+}
+
+// orCheaper returns another place if there is none yet, or if the other one is cheaper.
+func (p place) orCheaper(other place) place {
+	if p.fleet == nil || p.cost-other.cost > choiceMargin(other.cost) {
+		return other
+	}
+	return p
 }
 
 // placeWidths returns the places of the cheapest widths in the location of the fleet: from now on, and
