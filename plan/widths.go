@@ -177,7 +177,7 @@ func (s *widthSearch) planRunning() WidthPlan {
 	}
 	pieces := f.pieces(&chosen)
 	if width := pieces[0].width; width != s.work.Width && s.work.Least <= s.work.Width && s.work.Width <= s.work.Most {
-		kept := newFilling(s.work, f.cells, s.work.Width, f.beyond)
+		kept := newFilling(s.work, f.cells, s.work.Width, true)
 		again, ok := kept.best(0, 0, len(f.cells), true, false)
 		if ok && again.amount.over <= chosen.amount.over && again.amount.cost-chosen.amount.cost <= equalMargin(chosen.amount.cost) {
 			pieces = kept.pieces(&again)
@@ -190,10 +190,6 @@ func (s *widthSearch) planRunning() WidthPlan {
 // ceilings, unless it would be late. ok is false if it is late in any case.
 func (s *widthSearch) fromNow() (f *filling, chosen filled, ok bool) {
 	cells := s.cells()
-	f = newFilling(s.work, cells, 0, false)
-	if chosen, ok = f.best(0, 0, len(cells), true, false); ok || s.room == nil {
-		return f, chosen, ok
-	}
 	f = newFilling(s.work, cells, 0, true)
 	chosen, ok = f.best(0, 0, len(cells), true, false)
 	return f, chosen, ok
@@ -221,6 +217,7 @@ func (s *widthSearch) causeOf(width int) Cause {
 
 // planNow plans work that starts now.
 func (s *widthSearch) planNow(cause Cause) WidthPlan {
+	s.work.IsRunning = true
 	f, now, ok := s.fromNow()
 	if !ok {
 		return s.needed(cause)

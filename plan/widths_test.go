@@ -303,14 +303,75 @@ func TestPlanWidths(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := instance{intensities: tt.intensities, step: time.Hour, now: t0}
 			w := NewPlanner("X", in.series(), "none", Terms{}, t0, at(100)).PlanWidths(tt.work)
-			got := ""
-			for _, step := range w.Steps {
-				got += fmt.Sprintf("%.3g-%.3gx%d ", step.Start.Sub(t0).Hours(), step.End.Sub(t0).Hours(), step.Width)
-			}
-			if got += string(w.Cause); got != tt.want {
+			if got := w.inShort(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// inShort prints the steps of a plan in hours after t0, and its cause.
+func (w WidthPlan) inShort() (text string) {
+	for _, step := range w.Steps {
+		text += fmt.Sprintf("%.3g-%.3gx%d ", step.Start.Sub(t0).Hours(), step.End.Sub(t0).Hours(), step.Width)
+	}
+	return text + string(w.Cause)
+}
+
+func TestPlanWidthsBelowCeilings(t *testing.T) {
+	running := Elastic{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(4), IsRunning: true, Width: 2}
+	waiting := Elastic{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(8)}
+	for name, tt := range map[string]struct {
+		buckets string
+		running []Run
+		works   []Elastic
+		want    []string
+	}{
+		"the second work gets the room that is left": {"*=7", nil, []Elastic{running, running}, []string{"0-1x2 1-2x4 narrow", "0-1x2 1-2x3 2-2.5x2 narrow"}},
+		"running work takes room":                    {"*=7", []Run{{at(8), 3}}, []Elastic{running}, []string{"0-1x2 1-2x4 narrow"}},
+		"running work keeps its least width":         {"*=0", nil, []Elastic{running}, []string{"0-3x2 narrow"}},
+		"late work is wider than the room": {
+			"*=3", nil, []Elastic{{Least: 2, Most: 6, Remaining: 5 * time.Hour, Finish: at(2), IsRunning: true, Width: 2}}, []string{"0-1x4 1-2x6 wide"},
+		},
+		"work waits for room":           {"*=7", []Run{{at(2), 6}}, []Elastic{waiting}, []string{"2-3x6 no-room"}},
+		"work that must start does so":  {"*=0", nil, []Elastic{{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(3)}}, []string{"0-3x2 latest-start"}},
+		"work that is wide loses width": {"*=4", nil, []Elastic{{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(4), IsRunning: true, Width: 6}}, []string{"0-1x2 1-2x4 narrow"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := instance{intensities: []float64{300, 100, 200, 250, 300, 300, 300, 300}, step: time.Hour, now: t0}
+			buckets, err := ParseBuckets(tt.buckets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fleet := NewPlanner("X", in.series(), "none", Terms{}, t0, at(100)).Fleet(buckets, tt.running)
+			var got []string
+			for _, work := range tt.works {
+				got = append(got, fleet.PlanWidths(work).inShort())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestWidthsAreNotMovedToTheUnknown looks at a forecast that ends soon, and is clean on average.
+func TestWidthsAreNotMovedToTheUnknown(t *testing.T) {
+	in := instance{intensities: []float64{400, 400, 400, 10, 10, 10, 10}, step: time.Hour, now: t0}
+	in.intensities = append(in.intensities[3:], in.intensities[:3]...) // the clean hours have passed
+	now := at(4)
+	p := NewPlanner("X", in.series(), "none", Terms{}, now, at(100))
+	waiting := Elastic{Least: 1, Most: 2, Remaining: 4 * time.Hour, Finish: at(30)}
+	if w := p.PlanWidths(waiting); w.Start().After(at(7).Add(-time.Hour)) {
+		t.Errorf("most of the work is in the unknown: %s", w.inShort())
+	}
+	waiting.Remaining = 12 * time.Hour
+	if w := p.PlanWidths(waiting); w.Cause != CauseNoForecast || !w.Start().Equal(now) || !math.IsNaN(w.Emitted) {
+		t.Errorf("%s, emits %g; want a start now without a forecast", w.inShort(), w.Emitted)
+	}
+	running := Elastic{Least: 1, Most: 2, Remaining: 12 * time.Hour, Finish: at(30), IsRunning: true, Width: 1}
+	if w := p.PlanWidths(running); w.Cause != CauseNarrow {
+		t.Errorf("%s; want running work to wait for cleaner time", w.inShort())
 	}
 }
 
