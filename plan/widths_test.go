@@ -482,3 +482,43 @@ func TestElasticWorkStartsAsItsWidthsArePlanned(t *testing.T) {
 		t.Errorf("%d held, %d spread, %d kept their start", held, spread, kept)
 	}
 }
+
+func TestWaitingHasAPriceForWidths(t *testing.T) {
+	in := instance{intensities: []float64{300, 300, 300, 298, 298}, step: time.Hour, now: t0}
+	work := Elastic{Least: 1, Most: 3, Remaining: 5 * time.Hour, Finish: at(5), IsRunning: true, Width: 1}
+	for price, want := range map[float64]string{0: "0-3x1 3-4x2 narrow", 0.01: "0-1x3 1-2x2 wide"} {
+		p := NewPlanner("X", in.series(), "none", Terms{WaitPrice: price}, t0, at(100))
+		if got := p.PlanWidths(work).inShort(); got != want {
+			t.Errorf("a price of %v an hour: got %s, want %s", price, got, want)
+		}
+	}
+}
+
+func TestTheStartOfElasticWorkIsSpreadAndKept(t *testing.T) {
+	in := instance{intensities: []float64{300, 300, 200, 200, 200, 200, 200, 200, 300}, step: time.Hour, now: t0}
+	task := Task{Duration: 4 * time.Hour, LatestStart: at(20), Elastic: &Elastic{Least: 1, Most: 2}}
+	decide := func(now time.Time) Decision { return NewPlanner("X", in.series(), "none", Terms{}, now, at(100)).Decide(task) }
+	if d := decide(t0); !d.Start.Equal(at(2)) {
+		t.Fatalf("starts at %s: %s", d.Start, d.Reason())
+	}
+	task.PlannedStart = at(2.05)
+	if d := decide(t0); !d.Start.Equal(at(2.05)) {
+		t.Errorf("the planned start moved to %s", d.Start)
+	}
+	task.PlannedStart = time.Time{}
+	starts := map[time.Time]bool{}
+	for i := range 40 {
+		task.ID = fmt.Sprint("uid-", i)
+		start := decide(t0).Start
+		starts[start] = true
+		if late := start.Sub(at(2)); late < 0 || late > maxSpread {
+			t.Errorf("starts at %s", start)
+		}
+		if soon := decide(at(1.9)).Start; soon.Sub(at(2)) > 36*time.Second {
+			t.Errorf("waits 6 minutes, and starts at %s", soon)
+		}
+	}
+	if len(starts) < 30 {
+		t.Errorf("40 works start in %d seconds", len(starts))
+	}
+}
