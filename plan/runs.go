@@ -60,12 +60,15 @@ func (f *Fleet) newTable(g *Group) (t *runTable, ok bool) {
 	if g.Pauses.State != Running && t.most == 0 {
 		return nil, false
 	}
-	restartCost := max(g.Pauses.RestartCost, 0)
+	restartCost, resumes := max(g.Pauses.RestartCost, 0), t.most
+	if g.Pauses.State == NotStarted { // the first of the runs is no resume
+		resumes--
+	}
 	for _, t.unit = range units() {
 		t.restart = int(restartCost / t.unit)
 		over := restartCost - time.Duration(t.restart)*t.unit
 		t.restartShare = float64(over) / float64(t.unit)
-		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(t.most)), t.unit)
+		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(resumes)), t.unit)
 		t.work = unitsOf(g.Duration, t.unit)
 		if t.steps*t.work <= maxCells {
 			break
@@ -274,33 +277,51 @@ func (t *runTable) forced() int {
 // chooseFirst returns the step at which the next run begins: the cheapest, the planned one if that is
 // as good, or now if a wait gains too little.
 func (t *runTable) chooseFirst(minGain float64) int {
-	state := t.group.Pauses.State
-	if state == Running && t.group.Pauses.RanFor < t.group.Pauses.MinRun { // with room or without
+	pauses, now := t.group.Pauses, t.from(0)
+	if pauses.State == Running && pauses.RanFor < pauses.MinRun { // with room or without
 		return 0
 	}
-	now := t.from(0)
-	best, cheapest := 0, now
-	latest := t.planner.endOfWait(t.group.LatestStart)
-	planned := 0
-	for i := 1; i < t.steps && !t.planner.stepStart(i, t.unit).After(latest); i++ {
-		if !t.group.PlannedStart.Before(t.planner.stepStart(i, t.unit)) {
-			planned = i
-		}
-		if cost := t.from(i); cost < cheapest {
-			best, cheapest = i, cost
-		}
+	best, planned := t.cheapestFirst()
+	if best == 0 {
+		return 0
 	}
+	cheapest := t.from(best)
 	enough := now - equalMargin(cheapest)
-	if state == NotStarted && !math.IsInf(now, 1) {
+	if pauses.State == Running {
+		// Its penalty makes a pause worthwhile. With a margin, a pause would be put off again and again,
+		// because each time a step more costs little.
+		enough = now - roundingNoise
+	}
+	if pauses.State == NotStarted && !math.IsInf(now, 1) {
 		enough = math.Min(enough, now*(1-minGain))
 	}
-	if best == 0 || cheapest > enough {
+	if cheapest > enough {
 		return 0
 	}
 	if cost := t.from(planned); planned > 0 && cost <= enough && cost-cheapest <= equalMargin(cheapest) {
 		return planned
 	}
 	return best
+}
+
+// cheapestFirst returns the step at which the next run begins in the cheapest plan, the earliest of
+// equals, and the step of the planned start. Step 0 of the planned start is now or none.
+func (t *runTable) cheapestFirst() (best, planned int) {
+	cheapest := t.from(0)
+	latest := t.planner.endOfWait(t.group.LatestStart)
+	for i := 1; i < t.steps; i++ {
+		at := t.planner.stepStart(i, t.unit)
+		if at.After(latest) {
+			break
+		}
+		if !t.group.PlannedStart.Before(at) {
+			planned = i
+		}
+		if cost := t.from(i); cost < cheapest {
+			best, cheapest = i, cost
+		}
+	}
+	return best, planned
 }
 
 // begin returns when the first run begins: when its step does, at the planned moment within it, or

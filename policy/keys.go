@@ -53,9 +53,12 @@ func Truncate(value string, limit int) string {
 // as a misspelt one.
 func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 	var warnings []string
-	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel)
+	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel, v1alpha1.CarbonStatusKey)
 	if _, ok := annotations[v1alpha1.AuditLabel]; ok {
 		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it on the namespace, as a label", path.Key(v1alpha1.AuditLabel)))
+	}
+	if _, ok := annotations[v1alpha1.CarbonStatusKey]; ok {
+		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it into the node selector of the pods", path.Key(v1alpha1.CarbonStatusKey)))
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxUnknownKeys {

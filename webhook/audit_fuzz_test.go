@@ -89,6 +89,9 @@ func randomPodSpec(r *rand.Rand) map[string]any {
 	if r.IntN(5) == 0 {
 		spec["nodeName"] = "n"
 	}
+	if r.IntN(5) == 0 {
+		spec["nodeSelector"] = map[string]any{v1alpha1.CarbonStatusKey: v1alpha1.LowIntensity}
+	}
 	if r.IntN(2) == 0 {
 		spec["restartPolicy"] = []string{"Always", "Never", "OnFailure"}[r.IntN(3)]
 	}

@@ -58,6 +58,9 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if came.tooLarge == nil && w.isJobAudited(ctx, req, job, cronJob) {
 		return w.auditJob(ctx, req, came)
 	}
+	if came.tooLarge == nil {
+		policy.JobAsksBySelector(job, cronJob)
+	}
 	if cronJob != nil {
 		policy.InheritAsk(job, cronJob)
 	}
@@ -74,7 +77,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := policy.JobAskAnnotations(template, job)
+	asked := policy.JobAskAnnotations(job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)

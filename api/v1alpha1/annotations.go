@@ -45,6 +45,16 @@ const (
 	RunsOfLabel = Prefix + "runs-of"
 )
 
+// Users write this key on nodes, by the template of a NodePool, and into the node selectors of their work.
+// Gridlatch labels no node.
+const (
+	// CarbonStatusKey is the label of the nodes for work that may wait. Work whose node selector wants
+	// the value LowIntensity wishes to wait, unless DelayTolerantAnnotation says otherwise.
+	CarbonStatusKey = Prefix + "carbon-status"
+	// LowIntensity is the value that work waits for.
+	LowIntensity = "low-intensity"
+)
+
 // AuditLabel is a label of a namespace, for platform owners. It says which work of the namespace
 // Gridlatch audits: AuditAsking or AuditAll. AuditNone is the same as no label. Audited work starts
 // at once. Annotations on the work say what would have happened. The key is a label and no
@@ -219,6 +229,23 @@ const (
 	// NodePoolReleasedAnnotation is until when a NodePool that was given back by hand keeps its own
 	// limits and weight (RFC 3339).
 	NodePoolReleasedAnnotation = Prefix + "nodepool-released"
+
+	// These annotations are on the ConfigMap that has the priorities of Cluster Autoscaler's node groups.
+
+	// OriginalPrioritiesAnnotation has the priorities that come back, as a JSON string. null says that the
+	// ConfigMap had none, and PrioritiesAbsent that there was no ConfigMap.
+	OriginalPrioritiesAnnotation = Prefix + "original-priorities"
+	// PrioritiesAbsent stands for a ConfigMap that Gridlatch has made.
+	PrioritiesAbsent = "absent"
+	// AppliedPrioritiesAnnotation has the priorities that Gridlatch has set, as a JSON string.
+	AppliedPrioritiesAnnotation = Prefix + "applied-priorities"
+	// PrioritiesChangedAnnotation is when the order was last changed because of the intensity (RFC 3339).
+	PrioritiesChangedAnnotation = Prefix + "priorities-changed"
+	// PrioritiesByAnnotation says by whom the priorities are set: CarbonPolicy/NAME.
+	PrioritiesByAnnotation = Prefix + "priorities-by"
+	// PrioritiesReleasedAnnotation is until when a ConfigMap that was given back by hand keeps its own
+	// priorities (RFC 3339).
+	PrioritiesReleasedAnnotation = Prefix + "priorities-released"
 )
 
 // ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its

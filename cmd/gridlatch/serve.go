@@ -32,6 +32,7 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
@@ -174,8 +175,8 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 // addOverrides adds the controllers that change objects of others for a while.
 func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, t triggering, events ceiling.Events) error {
 	forecasts := t.forecasts
-	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
-	forecasts.Changed = append(forecasts.Changed, capped, pooled)
+	store, capped, pooled, grouped := forecasts.Store, newChanges(), newChanges(), newChanges()
+	forecasts.Changed = append(forecasts.Changed, capped, pooled, grouped)
 	ceilings := &ceiling.Controller{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
 		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(t.isTrusted),
@@ -187,7 +188,14 @@ func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies po
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
 		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
 	}
-	return pools.SetupWithManager(mgr, config, pooled)
+	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+		return err
+	}
+	groups := &nodegroup.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: forecasts.Clock, Events: events, Metrics: nodegroup.NewMetrics(metrics.Registry), Options: o.groups(),
+	}
+	return groups.SetupWithManager(mgr, config, grouped)
 }
 
 // newChanges returns a queue for the forecasts that have changed.

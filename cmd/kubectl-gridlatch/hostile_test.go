@@ -139,7 +139,7 @@ func everyObject(t *testing.T) []client.Object {
 		}},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
-	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), []client.Object{forgedNodePool(t)})
+	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), allNodeGroups(), []client.Object{forgedNodePool(t), forgedNodeGroups(t)})
 	forged := heldAnnotations(v1alpha1.PolicyAnnotation, hostileText, v1alpha1.ReasonAnnotation, hostileText, v1alpha1.DeadlineAnnotation, hostileText, v1alpha1.HeldByAnnotation, hostileText, v1alpha1.PlannedLocationAnnotation, hostileText)
 	return append(append(objects, overduePods()...), policy, podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone"), nil),
 		podOf("forged", v1alpha1.StateHeld, forged, nil), jobOf("forged", v1alpha1.StateHeld, forged, 1))
