@@ -60,12 +60,15 @@ func (f *Fleet) newTable(g *Group) (t *runTable, ok bool) {
 	if g.Pauses.State != Running && t.most == 0 {
 		return nil, false
 	}
-	restartCost := max(g.Pauses.RestartCost, 0)
+	restartCost, resumes := max(g.Pauses.RestartCost, 0), t.most
+	if g.Pauses.State == NotStarted { // the first of the runs is no resume
+		resumes--
+	}
 	for _, t.unit = range units() {
 		t.restart = int(restartCost / t.unit)
 		over := restartCost - time.Duration(t.restart)*t.unit
 		t.restartShare = float64(over) / float64(t.unit)
-		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(t.most)), t.unit)
+		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(resumes)), t.unit)
 		t.work = unitsOf(g.Duration, t.unit)
 		if t.steps*t.work <= maxCells {
 			break
@@ -291,6 +294,11 @@ func (t *runTable) chooseFirst(minGain float64) int {
 		}
 	}
 	enough := now - equalMargin(cheapest)
+	if state == Running {
+		// Its penalty makes a pause worthwhile. With a margin, a pause would be put off again and again,
+		// because each time a step more costs little.
+		enough = now - roundingNoise
+	}
 	if state == NotStarted && !math.IsInf(now, 1) {
 		enough = math.Min(enough, now*(1-minGain))
 	}

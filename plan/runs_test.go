@@ -217,6 +217,31 @@ func TestRunsKeepBelowTheCeilings(t *testing.T) {
 	}
 }
 
+// A pause is not put off for a gain that is small each time.
+func TestARightForecastIsLivedAsPlanned(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(200) {
+		r := rand.New(rand.NewPCG(seed, 24))
+		in := hourlyInstance(r, 24)
+		for i := range in.intensities { // little differences, where putting off is cheap
+			in.intensities[i] = 300 + in.intensities[i]/10
+		}
+		hours := 2 + r.IntN(8)
+		task := Task{
+			Duration: time.Duration(hours) * time.Hour, LatestStart: in.now.Add(time.Duration(24-hours) * time.Hour),
+			Pauses: &Pauses{RestartCost: time.Duration(r.IntN(2)) * time.Hour, MinRun: time.Duration(r.IntN(3)) * 30 * time.Minute, Runs: 1 + r.IntN(3)},
+		}
+		planned, series := emissions(in.decide(task).Runs), in.series()
+		lived := liveThrough(t, in, task)
+		for i, run := range lived {
+			lived[i].Intensity, _ = series.Mean(run.Start, run.End)
+		}
+		if got := emissions(lived); got > planned*(1+2*equalShare) {
+			t.Errorf("seed %d: emits %.1f in %+v, want the planned %.1f", seed, got, lived, planned)
+		}
+	}
+}
+
 // Work that must run now takes the room, and still no run ends before its least length.
 func TestNoRoomEndsNoRunBeforeItsLeastLength(t *testing.T) {
 	t.Parallel()
