@@ -277,14 +277,12 @@ func (t *runTable) forced() int {
 // chooseFirst returns the step at which the next run begins: the cheapest, the planned one if that is
 // as good, or now if a wait gains too little.
 func (t *runTable) chooseFirst(minGain float64) int {
-	state := t.group.Pauses.State
-	if state == Running && t.group.Pauses.RanFor < t.group.Pauses.MinRun { // with room or without
+	if pauses := t.group.Pauses; pauses.State == Running && pauses.RanFor < pauses.MinRun { // with room or without
 		return 0
 	}
 	now := t.from(0)
-	best, cheapest := 0, now
+	best, planned, cheapest := 0, 0, now
 	latest := t.planner.endOfWait(t.group.LatestStart)
-	planned := 0
 	for i := 1; i < t.steps && !t.planner.stepStart(i, t.unit).After(latest); i++ {
 		if !t.group.PlannedStart.Before(t.planner.stepStart(i, t.unit)) {
 			planned = i
@@ -293,15 +291,7 @@ func (t *runTable) chooseFirst(minGain float64) int {
 			best, cheapest = i, cost
 		}
 	}
-	enough := now - equalMargin(cheapest)
-	if state == Running {
-		// Its penalty makes a pause worthwhile. With a margin, a pause would be put off again and again,
-		// because each time a step more costs little.
-		enough = now - roundingNoise
-	}
-	if state == NotStarted && !math.IsInf(now, 1) {
-		enough = math.Min(enough, now*(1-minGain))
-	}
+	enough := t.enough(now, cheapest, minGain)
 	if best == 0 || cheapest > enough {
 		return 0
 	}
@@ -309,6 +299,21 @@ func (t *runTable) chooseFirst(minGain float64) int {
 		return planned
 	}
 	return best
+}
+
+// enough returns what a later run may cost to be chosen, if the costs of now and of the cheapest are
+// these.
+func (t *runTable) enough(now, cheapest, minGain float64) float64 {
+	switch state := t.group.Pauses.State; {
+	case state == Running:
+		// The penalty of the resume makes a pause worthwhile. With a margin, a pause would be put off again
+		// and again, because each time a step more costs little.
+		return now - roundingNoise
+	case state == NotStarted && !math.IsInf(now, 1):
+		return math.Min(now-equalMargin(cheapest), now*(1-minGain))
+	default:
+		return now - equalMargin(cheapest)
+	}
 }
 
 // begin returns when the first run begins: when its step does, at the planned moment within it, or

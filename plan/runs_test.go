@@ -190,6 +190,11 @@ func TestAPauseThatSavesLittleIsNotMade(t *testing.T) {
 	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); !d.Holds() {
 		t.Errorf("got %s, want a pause", d.Reason())
 	}
+	in.intensities[0], in.intensities[1] = 100, 400
+	want := "runs on Nov 21 12:00 UTC: 100 gCO2eq/kWh in X in 2 runs, and pauses at Nov 21 13:00"
+	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); d.Holds() || d.Reason() != want {
+		t.Errorf("got %s, want %s", d.Reason(), want)
+	}
 	in.intensities = nil
 	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); d.Holds() {
 		t.Errorf("got %s, want no pause without a forecast", d.Reason())
