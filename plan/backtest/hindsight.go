@@ -67,7 +67,7 @@ func (h *hindsight) divide(job Job) {
 	}
 	h.isExact = true
 	total := job.Duration + job.Slack
-	for _, larger := range []time.Duration{1, 5, 10, 15, 30, 60, 120, 360, 24 * 60} {
+	for _, larger := range []time.Duration{1, 5, 10, 15, 30, 60, 120, 360, 24 * 60, 7 * 24 * 60, 30 * 24 * 60} {
 		if float64(total/h.unit)*float64(job.Duration/h.unit+1) <= maxCells {
 			break
 		}

@@ -203,6 +203,35 @@ func TestOddTimesCostTheOracleNothing(t *testing.T) {
 	}
 }
 
+func TestTheOraclePlansOddJobs(t *testing.T) {
+	values := make([]float64, 400*24)
+	for i := range values {
+		values[i] = 300 + 200*math.Sin(float64(i)/40)
+	}
+	for name, tt := range map[string]struct {
+		job     backtest.Job
+		pausing backtest.Pausing
+	}{
+		"longer than most of a year":      {job(5, 300*24, 60*24), backtest.Pausing{Runs: 3, RestartCost: 10 * time.Minute, MinRun: time.Hour}},
+		"with a restart beyond its slack": {job(5, 12, 24), backtest.Pausing{Runs: 3, RestartCost: 100 * 24 * hour}},
+		"shorter than the least run":      {job(5, 0.4, 24), backtest.Pausing{Runs: 3, MinRun: 48 * hour}},
+		"without slack":                   {job(5, 12, 0), backtest.Pausing{Runs: 3}},
+		"of a second":                     {job(5.3, 1.0/3600, 24), backtest.Pausing{Runs: 3, RestartCost: time.Second}},
+		"in more runs than there can be":  {job(5, 12, 24), backtest.Pausing{Runs: 1000}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := backtest.Setup{Actuals: actual(values...), Jobs: []backtest.Job{tt.job}, From: at(0), To: at(1000), Model: &believer{}, Pausing: &tt.pausing}
+			result, err := s.Run(t.Context(), backtest.Policy{Kind: backtest.Oracle}, backtest.Policy{Kind: backtest.Foresight})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, run := range result.Runs {
+				checkSpans(t, s, run, result.Jobs)
+			}
+		})
+	}
+}
+
 // checkSpans checks that all work is done, in time, in few runs that are long enough.
 func checkSpans(t *testing.T, s backtest.Setup, run backtest.Run, jobs []backtest.Job) {
 	t.Helper()
