@@ -78,7 +78,7 @@ func cutAt(cells []widthCell, at int64) []widthCell {
 func (r *room) cut(cells []widthCell, cell widthCell, e *Elastic) []widthCell {
 	end, least := cell.end, e.Least-1
 	if e.IsRunning {
-		least = e.Least // running work has the room for that already
+		least = e.Least // there is no choice any more
 	}
 	for i := r.cell(cell.start); ; i++ {
 		cell.widest = min(max(r.left[i], least), e.Most)

@@ -149,14 +149,16 @@ func (a *filled) isBetter(b *filled) bool {
 }
 
 // isKnown reports whether at least half of the work is in time that the forecast covers.
-func (a *filled) isKnown() bool { return a.amount.unknown <= (1-minCoverShare)*a.amount.work*(1+fillNoise) }
+func (a *filled) isKnown() bool {
+	return a.amount.unknown <= (1-minCoverShare)*a.amount.work*(1+fillNoise)
+}
 
 // uses reports whether a segment is among those to choose from.
-func (c *filled) uses(s *widthSegment) bool {
-	if s.cell < c.first || s.cell > c.last {
+func (a *filled) uses(s *widthSegment) bool {
+	if s.cell < a.first || s.cell > a.last {
 		return false
 	}
-	return !s.isBase() || s.cell == c.last || s.cell == c.first && !c.startsFirst
+	return !s.isBase() || s.cell == a.last || s.cell == a.first && !a.startsFirst
 }
 
 // best returns the cheapest choice that starts in one of the cells first..last, and is done by the

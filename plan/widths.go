@@ -99,6 +99,19 @@ func (f *Fleet) PlanWidths(e Elastic) WidthPlan {
 	return w
 }
 
+// CheapestWidths plans like PlanWidths, but asks for no gain, and for no start before the work must be
+// done: it is what there is to reach.
+func (p *Planner) CheapestWidths(e Elastic) WidthPlan {
+	e.IsRunning, e.LatestStart = false, e.Finish
+	e = e.bounded(p)
+	s := widthSearch{planner: p, work: &e}
+	f, _, best, ok := s.cheapest()
+	if !ok {
+		return s.planNow(CauseLatestStart)
+	}
+	return s.plan(f.pieces(&best), CauseCleanerLater)
+}
+
 func (p *Planner) planWidths(e Elastic, r *room) WidthPlan {
 	e = e.bounded(p)
 	s := widthSearch{planner: p, work: &e, room: r}
@@ -164,7 +177,7 @@ func (s *widthSearch) planRunning() WidthPlan {
 	}
 	pieces := f.pieces(&chosen)
 	if width := pieces[0].width; width != s.work.Width && s.work.Least <= s.work.Width && s.work.Width <= s.work.Most {
-		kept := newFilling(s.work, f.cells, s.work.Width, f.beyond)
+		kept := newFilling(s.work, f.cells, s.work.Width, true)
 		again, ok := kept.best(0, 0, len(f.cells), true, false)
 		if ok && again.amount.over <= chosen.amount.over && again.amount.cost-chosen.amount.cost <= equalMargin(chosen.amount.cost) {
 			pieces = kept.pieces(&again)
@@ -177,10 +190,6 @@ func (s *widthSearch) planRunning() WidthPlan {
 // ceilings, unless it would be late. ok is false if it is late in any case.
 func (s *widthSearch) fromNow() (f *filling, chosen filled, ok bool) {
 	cells := s.cells()
-	f = newFilling(s.work, cells, 0, false)
-	if chosen, ok = f.best(0, 0, len(cells), true, false); ok || s.room == nil {
-		return f, chosen, ok
-	}
 	f = newFilling(s.work, cells, 0, true)
 	chosen, ok = f.best(0, 0, len(cells), true, false)
 	return f, chosen, ok
@@ -208,6 +217,7 @@ func (s *widthSearch) causeOf(width int) Cause {
 
 // planNow plans work that starts now.
 func (s *widthSearch) planNow(cause Cause) WidthPlan {
+	s.work.IsRunning = true
 	f, now, ok := s.fromNow()
 	if !ok {
 		return s.needed(cause)
@@ -218,22 +228,11 @@ func (s *widthSearch) planNow(cause Cause) WidthPlan {
 // planWaiting plans work that may wait. If there is no room to be done in time below the ceilings, the
 // work starts now.
 func (s *widthSearch) planWaiting() WidthPlan {
-	latest := nanos(s.work.LatestStart)
-	cells := cutAt(s.cells(), latest)
-	f := newFilling(s.work, cells, 0, false)
-	now, ok := f.best(0, 0, len(cells), true, true)
-	if _, inTime := f.best(0, 0, len(cells), true, false); !inTime {
+	f, now, best, ok := s.cheapest()
+	if _, inTime := f.best(0, 0, len(f.cells), true, false); !inTime {
 		return s.planNow(CauseLatestStart)
 	} else if !ok {
 		return s.needed(CauseNoForecast)
-	}
-	best := now
-	last := sort.Search(len(cells), func(i int) bool { return cells[i].start >= latest })
-	if later, ok := f.best(0, last-1, len(cells), false, true); ok && later.isBetter(&best) {
-		best = later
-	}
-	if later, ok := f.best(last, min(last, len(cells)-1), len(cells), true, true); ok && later.isBetter(&best) {
-		best = later
 	}
 	atNow, then := s.plan(f.pieces(&now), CauseCleanestNow), s.plan(f.pieces(&best), CauseCleanerLater)
 	isGain := now.amount.cost-best.amount.cost > equalMargin(best.amount.cost) && !(then.Emitted > atNow.Emitted*(1-s.minGain()))
@@ -248,6 +247,26 @@ func (s *widthSearch) planWaiting() WidthPlan {
 		then.Cause = CauseNoRoom
 	}
 	return then
+}
+
+// cheapest returns the cheapest choice of all, and the cheapest that starts now. ok is false if there
+// is none that starts now, or if too little is known.
+func (s *widthSearch) cheapest() (f *filling, now, best filled, ok bool) {
+	latest := nanos(s.work.LatestStart)
+	cells := cutAt(s.cells(), latest)
+	f = newFilling(s.work, cells, 0, false)
+	if now, ok = f.best(0, 0, len(cells), true, true); !ok {
+		return f, now, best, false
+	}
+	best = now
+	last := sort.Search(len(cells), func(i int) bool { return cells[i].start >= latest })
+	if later, ok := f.best(0, last-1, len(cells), false, true); ok && later.isBetter(&best) {
+		best = later
+	}
+	if later, ok := f.best(last, min(last, len(cells)-1), len(cells), true, true); ok && later.isBetter(&best) {
+		best = later
+	}
+	return f, now, best, true
 }
 
 func (s *widthSearch) minGain() float64 {

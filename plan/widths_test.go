@@ -8,265 +8,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gridlatch/gridlatch/forecast"
 )
-
-// An elasticInstance is a random problem of widths.
-type elasticInstance struct {
-	instance
-	work Elastic
-}
-
-func elasticOf(r *rand.Rand) elasticInstance {
-	in := elasticInstance{instance: instance{step: []time.Duration{time.Hour, 30 * time.Minute, 5 * time.Minute}[r.IntN(3)], now: t0.Add(time.Duration(r.IntN(5400)) * time.Second)}}
-	for range 12 + r.IntN(100) {
-		in.intensities = append(in.intensities, float64(10*r.IntN(60)))
-	}
-	in.terms = Terms{MinGain: float64(r.IntN(3)) / 100, WaitPrice: float64(r.IntN(3)) / 1000}
-	least := 1 + r.IntN(3)
-	in.work = Elastic{
-		Least: least, Most: least + r.IntN(6), Remaining: time.Duration(1+r.IntN(1200)) * time.Minute,
-		Finish: in.now.Add(time.Duration(r.IntN(48*60)) * time.Minute), IsRunning: r.IntN(2) == 0, Width: r.IntN(8), IsHeld: r.IntN(2) == 0,
-	}
-	if r.IntN(2) == 0 {
-		in.work.Speedup, _ = ParseSpeedup([]string{"1=1,2=1.9,4=3", "3=3,5=4", "1=1,3=3"}[r.IntN(3)])
-	}
-	if r.IntN(3) == 0 {
-		in.work.LatestStart = in.work.Finish.Add(-time.Duration(r.IntN(900)) * time.Minute)
-	}
-	return in
-}
-
-func (in elasticInstance) planner() *Planner {
-	return NewPlanner("X", in.series(), "none", in.terms, in.now, in.now.Add(100*time.Hour))
-}
-
-func (in elasticInstance) plan() WidthPlan { return in.planner().PlanWidths(in.work) }
-
-// throughput returns how much a plan does, in hours of one pod.
-func (w WidthPlan) throughput(e Elastic) (done float64) {
-	for _, step := range w.Steps {
-		done += e.Speedup.At(step.Width) * step.End.Sub(step.Start).Hours()
-	}
-	return done
-}
-
-// isPossible reports whether the work can be done in time.
-func (e Elastic) isPossible(now time.Time) bool {
-	return e.Finish.Truncate(time.Second).Sub(now).Hours()*e.Speedup.At(e.Most) >= e.Remaining.Hours()*e.Speedup.At(e.Least)
-}
-
-// checkSteps fails if a plan breaks a promise of its form.
-func checkSteps(t *testing.T, e Elastic, w WidthPlan, now time.Time) {
-	t.Helper()
-	if len(w.Steps) == 0 {
-		t.Fatal("no steps")
-	}
-	if start := w.Start(); start.Before(now) || e.IsRunning && !start.Equal(now) {
-		t.Fatalf("starts at %s, now is %s", start, now)
-	}
-	for i, step := range w.Steps {
-		if step.Width < e.Least || step.Width > e.Most {
-			t.Fatalf("width %d, outside %d-%d", step.Width, e.Least, e.Most)
-		}
-		if !step.Start.Before(step.End) || i > 0 && !step.Start.Equal(w.Steps[i-1].End) {
-			t.Fatalf("step %d: %s to %s", i, step.Start, step.End)
-		}
-	}
-	want := e.Remaining.Hours() * e.Speedup.At(e.Least)
-	if done := w.throughput(e); done < want-1e-6 || done > want+2*e.Speedup.At(e.Most)/3600 {
-		t.Fatalf("does %g of %g: %+v", done, want, w.Steps)
-	}
-	if e.isPossible(now) && w.End().After(e.Finish) {
-		t.Fatalf("done at %s, after %s (%s)", w.End(), e.Finish, w.Cause)
-	}
-}
-
-// FuzzPlanWidths checks what the package promises of every plan of widths.
-func FuzzPlanWidths(f *testing.F) {
-	for seed := range seeds(300) {
-		f.Add(seed)
-	}
-	f.Add(uint64(915)) // a rounding ordered a wide step before a narrow one
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		r := rand.New(rand.NewPCG(seed, 21))
-		in := elasticOf(r)
-		w := in.plan()
-		checkSteps(t, in.work, w, in.now)
-		if diff := cmp.Diff(w, in.plan(), cmpopts.EquateNaNs()); diff != "" {
-			t.Fatal("not deterministic", diff)
-		}
-		latest := in.work.bounded(in.planner()).LatestStart
-		if !in.work.IsRunning && w.Start().After(latest) && w.Start().After(in.now) {
-			t.Fatalf("starts at %s, after %s", w.Start(), latest)
-		}
-		in.terms = Terms{}
-		before := in.plan()
-		in.work.Finish = in.work.Finish.Add(time.Duration(r.IntN(600)) * time.Minute)
-		if !in.work.LatestStart.IsZero() {
-			in.work.LatestStart = in.work.LatestStart.Add(time.Duration(r.IntN(600)) * time.Minute)
-		}
-		after := in.plan()
-		if after.Emitted > before.Emitted*1.0011+1e-3 && before.Cause != CauseNoSlack && before.Cause != CauseNoForecast {
-			t.Fatalf("%g (%s), with more slack %g (%s)", before.Emitted, before.Cause, after.Emitted, after.Cause)
-		}
-	})
-}
-
-// TestWidthsAreTheCheapest compares plans with the best one, which it finds by trying all.
-func TestWidthsAreTheCheapest(t *testing.T) {
-	for seed := range seeds(600) {
-		r := rand.New(rand.NewPCG(seed, 22))
-		in := elasticInstance{instance: instance{step: time.Hour, now: t0}}
-		for range 4 + r.IntN(5) {
-			in.intensities = append(in.intensities, float64(10+10*r.IntN(30)))
-		}
-		in.work = Elastic{Least: 1, Most: 1 + r.IntN(4), IsRunning: r.IntN(2) == 0}
-		in.work.Finish = t0.Add(time.Duration(len(in.intensities)) * time.Hour)
-		in.work.Remaining = time.Duration(1+r.IntN(len(in.intensities)*in.work.Most)) * time.Hour
-		in.work.LatestStart = in.work.Finish
-		w := in.plan()
-		best := math.Inf(1)
-		for first := range in.intensities {
-			if first == 0 || !in.work.IsRunning {
-				best = min(best, in.cheapestFrom(first, int(in.work.Remaining.Hours())))
-			}
-		}
-		if w.Emitted > best*1.0011 || w.Emitted < best-1e-6 {
-			t.Fatalf("seed %d: %g, and %g is possible: %+v, %+v", seed, w.Emitted, best, w, in)
-		}
-	}
-}
-
-// cheapestFrom returns the least emissions of some hours of one pod, without a break from a slot on.
-func (in elasticInstance) cheapestFrom(slot, work int) float64 {
-	if work <= 0 {
-		return 0
-	}
-	if slot == len(in.intensities) {
-		return math.Inf(1)
-	}
-	best := math.Inf(1)
-	for width := in.work.Least; width <= min(in.work.Most, work); width++ {
-		best = min(best, float64(width)*in.intensities[slot]+in.cheapestFrom(slot+1, work-width))
-	}
-	return best
-}
-
-// TestNoOtherWidthsAreCheaper compares plans with random ones, for speedups of all kinds.
-func TestNoOtherWidthsAreCheaper(t *testing.T) {
-	for seed := range seeds(300) {
-		r := rand.New(rand.NewPCG(seed, 23))
-		in := elasticOf(r)
-		in.terms, in.work.IsHeld = Terms{}, true
-		w := in.plan()
-		if !in.work.isPossible(in.now) || math.IsNaN(w.Emitted) {
-			continue
-		}
-		for range 200 {
-			if emitted, ok := in.random(r); ok && emitted < w.Emitted*0.9985-1e-3 {
-				t.Fatalf("seed %d: %g, and %g is possible", seed, w.Emitted, emitted)
-			}
-		}
-	}
-}
-
-// random returns the emissions of random widths that are as good in form as those of a plan.
-func (in elasticInstance) random(r *rand.Rand) (emitted float64, ok bool) {
-	p, e := in.planner(), in.work.bounded(in.planner())
-	s := widthSearch{planner: p, work: &e}
-	at := in.now
-	if wait := e.LatestStart.Sub(at); !e.IsRunning && wait > 0 {
-		at = at.Add(time.Duration(r.Int64N(int64(wait))))
-	}
-	threshold := 600 * r.Float64()
-	left := e.Remaining.Hours() * e.Speedup.At(e.Least)
-	for left > 1e-9 {
-		width := e.Least
-		if p.intensity(at) <= threshold || r.IntN(20) == 0 {
-			width += r.IntN(e.Most - e.Least + 1)
-		}
-		span := min(time.Duration(1+r.IntN(120))*time.Minute, time.Duration(math.Ceil(left/e.Speedup.At(width)*float64(time.Hour))))
-		left -= e.Speedup.At(width) * span.Hours()
-		emitted += s.emitted(nanos(at), nanos(at.Add(span)), width)
-		at = at.Add(span)
-	}
-	return emitted, !at.After(e.Finish) && at.Before(p.series.End())
-}
-
-// TestWideWorkIsDoneInTimeWhateverTheForecastSays plays plans to their end, with another forecast at
-// each step.
-func TestWideWorkIsDoneInTimeWhateverTheForecastSays(t *testing.T) {
-	for seed := range seeds(200) {
-		r := rand.New(rand.NewPCG(seed, 24))
-		in := elasticOf(r)
-		e := in.work
-		if !e.isPossible(in.now) {
-			continue
-		}
-		for e.Remaining > time.Second {
-			for i := range in.intensities {
-				in.intensities[i] = float64(10 * r.IntN(60))
-			}
-			in.work = e
-			w := in.plan()
-			checkSteps(t, e, w, in.now)
-			next := in.now.Add(time.Duration(1+r.IntN(90)) * time.Minute)
-			if w.Start().After(in.now) {
-				e.IsHeld, in.now = true, earlier(next, w.Start())
-				continue
-			}
-			step := w.Steps[0]
-			next = earlier(next, step.End)
-			done := e.Speedup.At(step.Width) * next.Sub(in.now).Hours()
-			e.Remaining -= time.Duration(done / e.Speedup.At(e.Least) * float64(time.Hour))
-			e.IsRunning, e.Width, in.now = true, step.Width, next
-		}
-		if in.now.After(e.Finish.Add(2 * time.Second)) {
-			t.Fatalf("seed %d: done at %s, after %s", seed, in.now, e.Finish)
-		}
-	}
-}
-
-// TestWidthsKeepBelowTheCeilings checks that a plan takes no more room than there is, unless it would
-// be late.
-func TestWidthsKeepBelowTheCeilings(t *testing.T) {
-	narrower := 0
-	for seed := range seeds(300) {
-		r := rand.New(rand.NewPCG(seed, 25))
-		in := elasticOf(r)
-		in.buckets, _ = NewBuckets([]Bucket{{200, r.IntN(12)}, {400, r.IntN(9)}, {math.Inf(1), r.IntN(6)}})
-		in.running = []Run{{in.now.Add(time.Duration(r.IntN(900)) * time.Minute), r.IntN(3)}}
-		p := in.planner()
-		fleet := p.Fleet(in.buckets, in.running)
-		left := append([]int(nil), fleet.room.left...)
-		w := fleet.PlanWidths(in.work)
-		checkSteps(t, in.work, w, in.now)
-		if w.Cause == CauseExempt || w.Cause == CauseNoForecast || w.Cause == CauseNoSlack || w.Cause == CauseLatestStart {
-			continue
-		}
-		if diff := cmp.Diff(w.Steps, in.plan().Steps); diff != "" {
-			narrower++
-		}
-		full := true // every time to the end is used as far as there is room
-		isOver := false
-		for i, start := range fleet.room.starts {
-			if at := time.Unix(0, start).UTC(); !at.Before(in.now) && at.Before(in.work.Finish.Add(-5*time.Minute)) {
-				width := w.WidthAt(at)
-				full = full && in.work.Speedup.At(width) >= in.work.Speedup.At(min(left[i], in.work.Most))-1e-9
-				isOver = isOver || width > max(left[i], in.work.Least)
-			}
-		}
-		if isOver && !full && in.work.IsRunning {
-			t.Fatalf("seed %d: wider than the room, and there was room elsewhere: %+v\n%v\n%+v", seed, w, left[:60], in.work)
-		}
-	}
-	if narrower < int(seeds(50)) {
-		t.Errorf("only %d plans were changed by a ceiling", narrower)
-	}
-}
 
 func TestPlanWidths(t *testing.T) {
 	const dirty, clean = 400, 100
@@ -303,14 +47,75 @@ func TestPlanWidths(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in := instance{intensities: tt.intensities, step: time.Hour, now: t0}
 			w := NewPlanner("X", in.series(), "none", Terms{}, t0, at(100)).PlanWidths(tt.work)
-			got := ""
-			for _, step := range w.Steps {
-				got += fmt.Sprintf("%.3g-%.3gx%d ", step.Start.Sub(t0).Hours(), step.End.Sub(t0).Hours(), step.Width)
-			}
-			if got += string(w.Cause); got != tt.want {
+			if got := w.inShort(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// inShort prints the steps of a plan in hours after t0, and its cause.
+func (w WidthPlan) inShort() (text string) {
+	for _, step := range w.Steps {
+		text += fmt.Sprintf("%.3g-%.3gx%d ", step.Start.Sub(t0).Hours(), step.End.Sub(t0).Hours(), step.Width)
+	}
+	return text + string(w.Cause)
+}
+
+func TestPlanWidthsBelowCeilings(t *testing.T) {
+	running := Elastic{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(4), IsRunning: true, Width: 2}
+	waiting := Elastic{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(8)}
+	for name, tt := range map[string]struct {
+		buckets string
+		running []Run
+		works   []Elastic
+		want    []string
+	}{
+		"the second work gets the room that is left": {"*=7", nil, []Elastic{running, running}, []string{"0-1x2 1-2x4 narrow", "0-1x2 1-2x3 2-2.5x2 narrow"}},
+		"running work takes room":                    {"*=7", []Run{{at(8), 3}}, []Elastic{running}, []string{"0-1x2 1-2x4 narrow"}},
+		"running work keeps its least width":         {"*=0", nil, []Elastic{running}, []string{"0-3x2 narrow"}},
+		"late work is wider than the room": {
+			"*=3", nil, []Elastic{{Least: 2, Most: 6, Remaining: 5 * time.Hour, Finish: at(2), IsRunning: true, Width: 2}}, []string{"0-1x4 1-2x6 wide"},
+		},
+		"work waits for room":           {"*=7", []Run{{at(2), 6}}, []Elastic{waiting}, []string{"2-3x6 no-room"}},
+		"work that must start does so":  {"*=0", nil, []Elastic{{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(3)}}, []string{"0-3x2 latest-start"}},
+		"work that is wide loses width": {"*=4", nil, []Elastic{{Least: 2, Most: 6, Remaining: 3 * time.Hour, Finish: at(4), IsRunning: true, Width: 6}}, []string{"0-1x2 1-2x4 narrow"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := instance{intensities: []float64{300, 100, 200, 250, 300, 300, 300, 300}, step: time.Hour, now: t0}
+			buckets, err := ParseBuckets(tt.buckets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fleet := NewPlanner("X", in.series(), "none", Terms{}, t0, at(100)).Fleet(buckets, tt.running)
+			var got []string
+			for _, work := range tt.works {
+				got = append(got, fleet.PlanWidths(work).inShort())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestWidthsAreNotMovedToTheUnknown looks at a forecast that ends soon, and is clean on average.
+func TestWidthsAreNotMovedToTheUnknown(t *testing.T) {
+	in := instance{intensities: []float64{400, 400, 400, 10, 10, 10, 10}, step: time.Hour, now: t0}
+	in.intensities = append(in.intensities[3:], in.intensities[:3]...) // the clean hours have passed
+	now := at(4)
+	p := NewPlanner("X", in.series(), "none", Terms{}, now, at(100))
+	waiting := Elastic{Least: 1, Most: 2, Remaining: 4 * time.Hour, Finish: at(30)}
+	if w := p.PlanWidths(waiting); w.Start().After(at(7).Add(-time.Hour)) {
+		t.Errorf("most of the work is in the unknown: %s", w.inShort())
+	}
+	waiting.Remaining = 12 * time.Hour
+	if w := p.PlanWidths(waiting); w.Cause != CauseNoForecast || !w.Start().Equal(now) || !math.IsNaN(w.Emitted) {
+		t.Errorf("%s, emits %g; want a start now without a forecast", w.inShort(), w.Emitted)
+	}
+	running := Elastic{Least: 1, Most: 2, Remaining: 12 * time.Hour, Finish: at(30), IsRunning: true, Width: 1}
+	if w := p.PlanWidths(running); w.Cause != CauseNarrow {
+		t.Errorf("%s; want running work to wait for cleaner time", w.inShort())
 	}
 }
 
@@ -346,5 +151,47 @@ func TestHostileElasticWork(t *testing.T) {
 			bounded := e.bounded(p)
 			checkSteps(t, bounded, w, t0)
 		}
+	}
+}
+
+func TestWaitingHasAPriceForWidths(t *testing.T) {
+	in := instance{intensities: []float64{300, 300, 300, 298, 298}, step: time.Hour, now: t0}
+	work := Elastic{Least: 1, Most: 3, Remaining: 5 * time.Hour, Finish: at(5), IsRunning: true, Width: 1}
+	for price, want := range map[float64]string{0: "0-3x1 3-4x2 narrow", 0.01: "0-1x3 1-2x2 wide"} {
+		p := NewPlanner("X", in.series(), "none", Terms{WaitPrice: price}, t0, at(100))
+		if got := p.PlanWidths(work).inShort(); got != want {
+			t.Errorf("a price of %v an hour: got %s, want %s", price, got, want)
+		}
+	}
+}
+
+func TestTheStartOfElasticWorkIsSpreadAndKept(t *testing.T) {
+	in := instance{intensities: []float64{300, 300, 200, 200, 200, 200, 200, 200, 300}, step: time.Hour, now: t0}
+	task := Task{Duration: 4 * time.Hour, LatestStart: at(20), Elastic: &Elastic{Least: 1, Most: 2}}
+	decide := func(now time.Time) Decision {
+		return NewPlanner("X", in.series(), "none", Terms{}, now, at(100)).Decide(task)
+	}
+	if d := decide(t0); !d.Start.Equal(at(2)) {
+		t.Fatalf("starts at %s: %s", d.Start, d.Reason())
+	}
+	task.PlannedStart = at(2.05)
+	if d := decide(t0); !d.Start.Equal(at(2.05)) {
+		t.Errorf("the planned start moved to %s", d.Start)
+	}
+	task.PlannedStart = time.Time{}
+	starts := map[time.Time]bool{}
+	for i := range 40 {
+		task.ID = fmt.Sprint("uid-", i)
+		start := decide(t0).Start
+		starts[start] = true
+		if late := start.Sub(at(2)); late < 0 || late > maxSpread {
+			t.Errorf("starts at %s", start)
+		}
+		if soon := decide(at(1.9)).Start; soon.Sub(at(2)) > 36*time.Second {
+			t.Errorf("waits 6 minutes, and starts at %s", soon)
+		}
+	}
+	if len(starts) < 30 {
+		t.Errorf("40 works start in %d seconds", len(starts))
 	}
 }

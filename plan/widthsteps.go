@@ -13,23 +13,7 @@ type widthPiece struct {
 
 // pieces returns the times at one width of a choice, in order.
 func (f *filling) pieces(c *filled) []widthPiece {
-	widths := make([]float64, c.last-c.first+1) // by cell; not whole where a segment is used in part
-	for i := range widths {
-		if i > 0 && i < len(widths)-1 || i == 0 && len(widths) > 1 && c.startsFirst {
-			widths[i] = float64(f.segments[f.bases[c.first+i]].to)
-		}
-	}
-	var part *widthSegment
-	for rank := range c.upTo {
-		s := f.ranked(rank)
-		if c.uses(s) {
-			widths[s.cell-c.first] += float64(s.to - s.from)
-			part = s
-		}
-	}
-	if part != nil {
-		widths[part.cell-c.first] -= (1 - c.share) * float64(part.to-part.from)
-	}
+	widths, part := f.widths(c)
 	var pieces []widthPiece
 	for i, width := range widths {
 		cell := &f.cells[c.first+i]
@@ -40,6 +24,27 @@ func (f *filling) pieces(c *filled) []widthPiece {
 		pieces = append(pieces, wholeOf(cell, width)...)
 	}
 	return pieces
+}
+
+// widths returns the mean widths of a choice by cell, and the segment that is used in part; nil if there
+// is none.
+func (f *filling) widths(c *filled) (widths []float64, part *widthSegment) {
+	widths = make([]float64, c.last-c.first+1)
+	for i := range widths {
+		if base := &f.segments[f.bases[c.first+i]]; !c.uses(base) {
+			widths[i] = float64(base.to) // it is not to be chosen, but given
+		}
+	}
+	for rank := range c.upTo {
+		if s := f.ranked(rank); c.uses(s) {
+			widths[s.cell-c.first] += float64(s.to - s.from)
+			part = s
+		}
+	}
+	if part != nil {
+		widths[part.cell-c.first] -= (1 - c.share) * float64(part.to-part.from)
+	}
+	return widths, part
 }
 
 // partOf returns the use of a share of a cell, at its end or at its beginning.
