@@ -44,10 +44,18 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 	chosen := now
 	switch d.Cause = g.causeToStartNow(fleets); {
 	case d.Cause != "":
+	case g.Pauses != nil && (g.Threshold == nil || g.Pauses.State != NotStarted):
+		chosen, d.Runs, d.Cause = g.chooseRuns(fleets, now, d.MinGain)
 	case g.Threshold != nil:
 		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
 	default:
 		chosen, d.Cause = g.chooseCheapest(fleets, now, d.MinGain)
+	}
+	if g.Pauses != nil {
+		d.State = g.Pauses.State
+		if d.Runs == nil {
+			d.Runs = chosen.throughRun(g)
+		}
 	}
 	planner = chosen.fleet.planner
 	d.Start, d.Expected, d.PowerFactor, d.CheaperWasFull, d.Location = chosen.start, chosen.mean, chosen.powerFactor, chosen.cheaperWasFull, planner.location

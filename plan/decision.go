@@ -45,6 +45,10 @@ const (
 	// CauseNoRoom holds the task: running pods, and the plans of tasks with less time, leave no
 	// room below the ceiling now, and there is no other gain in waiting.
 	CauseNoRoom Cause = "no-room"
+	// CausePaused pauses work that has started, or keeps it paused: to run later is cheaper.
+	CausePaused Cause = "paused"
+	// CauseRunsOn lets work that can be interrupted run on: a pause now would save too little.
+	CauseRunsOn Cause = "runs-on"
 )
 
 // Decision says when and where a task starts, and why. A decision is a value: nothing happens by
@@ -73,6 +77,10 @@ type Decision struct {
 	RunningPods       int    // at Decided, before this task, with ceilings
 	CheaperWasFull    bool   // a cheaper start had no room below its ceiling
 	StillWaitsFor     string // what else the work waits for once it is released; empty if it can start
+	// Runs are the runs in which work is done that can be interrupted, ascending; nil for other work.
+	// For work that runs, the first one has begun, unless the decision pauses the work.
+	Runs  []PlannedRun
+	State RunState // of work that can be interrupted
 }
 
 // Queue makes work wait for a moment that would start now and need not, until it is planned
@@ -169,13 +177,27 @@ func (d Decision) sentence() string {
 	case d.Cause == CauseNoRoom && d.Holds():
 		return fmt.Sprintf("waits for room%s%s: %d of %d running, until %s UTC; %s",
 			d.inBucket(), d.inLocation(), d.RunningPods, d.Ceiling, formatClock(d.Start), d.latestStart())
+	case d.Holds() && d.State != NotStarted:
+		return fmt.Sprintf("paused until %s UTC: %s; resumes by %s", formatClock(d.Start), d.Why(), formatMinute(d.LatestStart))
 	case d.Holds():
 		return fmt.Sprintf("waits until %s UTC: %s; %s", formatClock(d.Start), d.Why(), d.latestStart())
 	}
 	if d.StillWaitsFor != "" {
 		return fmt.Sprintf("released %s UTC: %s; it still waits for %s", formatClock(d.Decided), d.Why(), d.StillWaitsFor)
 	}
-	return fmt.Sprintf("started %s UTC: %s", formatClock(d.Decided), d.Why())
+	return fmt.Sprintf("%s %s UTC: %s", d.verb(), formatClock(d.Decided), d.Why())
+}
+
+// verb says what work does that does not wait.
+func (d Decision) verb() string {
+	switch d.State {
+	case Running:
+		return "runs on"
+	case Paused:
+		return "resumed"
+	default:
+		return "started"
+	}
 }
 
 func (d Decision) auditSentence() string {
@@ -188,9 +210,9 @@ func (d Decision) auditSentence() string {
 // Why returns the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
-	case CauseCleanestNow, CauseSmallGain:
+	case CauseCleanestNow, CauseSmallGain, CauseRunsOn:
 		return fmt.Sprintf("%s, %s", d.runIntensity(), d.reasonNotToWait())
-	case CauseCleanerLater:
+	case CauseCleanerLater, CausePaused:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
 			d.runIntensity(), 100*d.Gain(), formatNumber(d.ExpectedAtOnce), d.immediateLocation(), formatMinute(d.Decided))
 	case CauseThreshold:
@@ -198,6 +220,9 @@ func (d Decision) Why() string {
 	case CauseSpread:
 		return fmt.Sprintf("%s, as clean as now; starts are spread over some minutes", d.runIntensity())
 	case CauseLatestStart:
+		if d.State != NotStarted {
+			return "there is no time left for a pause" + d.atIntensity()
+		}
 		return "its latest start has come" + d.becauseOfNextRun() + d.atIntensity()
 	case CauseWithdrawn:
 		return "it does not ask to wait any more" + d.atIntensity()
@@ -239,6 +264,8 @@ func (d Decision) reasonNotToWait() string {
 		return "nothing to gain at or below zero"
 	case d.Cause == CauseSmallGain:
 		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
+	case d.Cause == CauseRunsOn:
+		return fmt.Sprintf("a pause would save less than %.3g %%", 100*d.MinGain)
 	case d.CheaperWasFull:
 		return "no later start with room is cleaner"
 	default:
@@ -268,6 +295,9 @@ func (d Decision) runIntensity() string {
 		s += " by history"
 	case forecast.BasisStaleForecast:
 		s += " (stale)"
+	}
+	if len(d.Runs) > 1 {
+		s += fmt.Sprintf(" in %d runs", len(d.Runs))
 	}
 	if d.EstimatedDuration != "" {
 		s += " over " + d.EstimatedDuration

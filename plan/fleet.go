@@ -27,6 +27,7 @@ type Fleet struct {
 	startTrees    map[time.Duration]*startTree
 	searchedUntil map[thresholdSearch]int
 	scratch       []candidate // reused by the first search of each duration
+	table         runTable    // reused by all groups that can be interrupted
 }
 
 // A thresholdSearch is what groups have in common that search the same windows at or below a
@@ -129,7 +130,11 @@ func (p *pass) assign(i int, urgent bool) bool {
 	}
 	d, chosen := g.decide(fleets)
 	p.decisions[i], p.places[i] = d, chosen
-	chosen.fleet.occupy(g, chosen.start, g.pods())
+	if d.Runs == nil {
+		chosen.fleet.occupy(g, chosen.start, g.pods())
+	} else {
+		chosen.fleet.occupyRuns(g, d.Runs)
+	}
 	return true
 }
 
@@ -139,7 +144,7 @@ func (p *pass) assign(i int, urgent bool) bool {
 func (p *pass) startEarly(i int) {
 	g, d, planned := &p.groups[i], &p.decisions[i], p.places[i]
 	f := planned.fleet
-	if !d.Holds() || f.room == nil {
+	if !d.Holds() || f.room == nil || d.Runs != nil {
 		return
 	}
 	f.occupy(g, planned.start, -g.pods())

@@ -21,11 +21,19 @@
 // or several. The gain of a wait in several locations is measured against a start now in the
 // location that is cleanest now. The saving from the choice of the location is not counted.
 //
+// Work that can be interrupted (Pauses) is done in the cheapest runs, MaxRuns at most, that finish in
+// time. Each resume costs run time, and has to gain MinGain of what the work emits without a break.
+// The runs are found by dynamic programming over steps of time (runTable). Steps are five minutes or
+// longer, so a plan can be a step away from the best one.
+//
 // What holds for every input:
 //
 //   - A start is never before now. It is never after the latest start, or it is now if the latest
 //     start has passed.
 //   - Without a usable forecast the start is now.
+//   - Work that can be interrupted is not paused from its latest start on, before its least run is
+//     over, or without a usable forecast. So it is never late because of a pause, if its duration is
+//     right.
 //   - The same input gives the same decision. Deciding again at the planned start, with the same
 //     forecast and the room still there, says to start.
 //   - No group gets a place in which a ceiling would be exceeded at any moment of its run, given
@@ -107,6 +115,8 @@ type Task struct {
 	// PlannedLocation is the location of PlannedStart. Empty means the first location that the task
 	// may run in. Another location is chosen for a real gain only.
 	PlannedLocation string
+	// Pauses is for work that can be interrupted; nil otherwise.
+	Pauses *Pauses
 }
 
 // PowerFactor returns the power factor of the task in a location; 1 if the task has none there.
@@ -158,6 +168,7 @@ type Planner struct {
 	nowNanos         int64
 	slotBoundaries   []int64 // the boundaries of slots after now; nil until they are needed
 	curves           map[time.Duration]*curve
+	costs            map[time.Duration][]float64 // by unit, of the steps of runs; see runTable
 }
 
 // NewPlanner prepares decisions at now for tasks of one location. Latest starts after until count
