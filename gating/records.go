@@ -35,6 +35,8 @@ const (
 	runningIndex = "gridlatch.running"
 	// auditedIndex finds audited objects by the policy that has audited them.
 	auditedIndex = "gridlatch.audited"
+	// pausableIndex finds work that runs and may be paused, by the policy that has released it.
+	pausableIndex = "gridlatch.pausable"
 	// recordsPageSize is how many pods or Jobs are listed at once where the API server cannot stream
 	// them.
 	recordsPageSize = 500
@@ -240,7 +242,7 @@ func policyIndexers() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy)}
+	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy), pausableIndex: index(pausingPolicy)}
 }
 
 // list returns the records that an index has for a policy.

@@ -154,9 +154,10 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
+	loop.WhyUnable = whyUnable(keeper, holdSwitch)
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: whyUnable(keeper, holdSwitch),
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: loop.WhyUnable,
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
