@@ -136,20 +136,23 @@ func (p *pass) runsAt(location string, groups []*group) []plan.Run {
 	return runs
 }
 
-// assign plans the groups below the ceilings.
+// assign plans the groups below the ceilings. What runs comes first: its room is its own, and a pause
+// has to gain something. Otherwise work that waits would stop work that runs, only to run in its place.
 func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
-	waiting := make([]plan.Group, 0, len(groups))
-	for _, g := range groups {
-		if g.needsRoom() {
-			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart() + g.followingPods})
+	for _, isRunning := range []bool{true, false} {
+		var planned []*group
+		var tasks []plan.Group
+		for _, g := range groups {
+			if g.needsRoom() && (g.run != nil) == isRunning {
+				planned, tasks = append(planned, g), append(tasks, plan.Group{Task: g.task, Pods: g.podsToStart() + g.followingPods})
+			}
+		}
+		for i, decision := range plan.Assign(tasks, fleet, others...) {
+			planned[i].decision = decision
 		}
 	}
-	decisions := plan.Assign(waiting, fleet, others...)
 	for _, g := range groups {
-		switch {
-		case g.needsRoom():
-			g.decision, decisions = decisions[0], decisions[1:]
-		case !g.wasReleased:
+		if !g.needsRoom() && !g.wasReleased {
 			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
 		}
 	}
