@@ -198,6 +198,15 @@ func (p *Policy) pausedTask(task *plan.Task, object metav1.Object, ask Ask) {
 	}
 }
 
+// RestartCost returns how much run time a resume costs, given what the work says in its annotation; empty
+// if the work says nothing.
+func (p *Policy) RestartCost(said string) time.Duration {
+	if cost, err := parseDelay(v1alpha1.Duration(said)); err == nil && len(said) <= MaxValue {
+		return cost
+	}
+	return p.restartCost
+}
+
 // pauses returns what the planner knows of interruptible work that has not started; nil for other work.
 func (p *Policy) pauses(ask Ask) *plan.Pauses {
 	if !ask.Interruptible {

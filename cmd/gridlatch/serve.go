@@ -166,7 +166,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
+	if err := addLedger(mgr, o, config, policies, store, records, now); err != nil {
 		return err
 	}
 	return serveRequests(ctx, mgr, o, records, triggers, hook)
