@@ -60,7 +60,7 @@ func (p Page) conditions(r *replay.Replay) {
 	if !r.Pooled {
 		row("", "run %s; can wait %s; arrive every %s", strings.Join(r.Invented.Durations, ", "), strings.Join(r.Invented.Slacks, ", "), r.Invented.Every)
 	}
-	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.HistoryDays)
+	row("Terms", "wait price %g %%/h, min gain %g %%, caution %g, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.Caution, r.Terms.HistoryDays)
 	if r.Terms.Ceiling != "" {
 		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanConcurrent)
 	}
