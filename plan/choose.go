@@ -172,6 +172,11 @@ func (g *Group) chooseCheapest(fleets []*Fleet, now place, minGain float64) (pla
 		return planned, planned.causeOfStart(now, enough)
 	}
 	now.cheaperWasFull = best.cheaperWasFull
+	return g.weigh(now, best, enough)
+}
+
+// weigh returns the best place, or now if the wait gains too little.
+func (g *Group) weigh(now, best place, enough float64) (place, Cause) {
 	switch {
 	case !now.hasRoom || best.start.Equal(now.start):
 		return best, best.causeOfStart(now, enough)
