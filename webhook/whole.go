@@ -82,6 +82,7 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 		return o.refrain(why), nil
 	}
 	ask, _ := policy.ParseAsk(policy.AskAnnotations(o), o.CreationTimestamp.Time, path) // checkAsk has seen no errors
+	warnings := leaveUninterrupted(&ask, o.whyNeverPaused())
 	chosen, err := w.choosePolicy(ctx, ask, o, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
@@ -89,7 +90,7 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	if chosen.policy == nil {
 		return chosen.verdict(o.Annotations, o.start), nil
 	}
-	return w.holdByDoor(req, o, chosen.policy, ask, piece), nil
+	return w.holdByDoor(req, o, chosen.policy, ask, piece).warn(warnings...), nil
 }
 
 // checkHoldWhole refuses an object that asks to be held by the gates of its pods, or for what only Jobs do.
@@ -160,6 +161,9 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	case tooLittle != "":
 		return o.refrain(tooLittle)
 	case !decision.Holds():
+		if ask.Interruptible {
+			notePromise(o, decision)
+		}
 		return w.note(o.start(decision.Reason()), rules, decision).warn(toolWarning(ask)...)
 	case why != "":
 		return o.refrain(why)

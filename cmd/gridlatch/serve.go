@@ -156,9 +156,10 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
+	loop.WhyUnable = whyUnable(keeper, holdSwitch)
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: whyUnable(keeper, holdSwitch),
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: loop.WhyUnable,
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
@@ -167,7 +168,7 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
+	if err := addLedger(mgr, o, config, policies, store, records, now); err != nil {
 		return err
 	}
 	return serveRequests(ctx, mgr, o, records, triggers, hook)
