@@ -243,7 +243,10 @@ func policyIndexers() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy), pausableIndex: index(pausingPolicy)}
+	return toolscache.Indexers{
+		heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy),
+		pausableIndex: index(pausingPolicy), elasticIndex: index(elasticPolicy),
+	}
 }
 
 // list returns the records that an index has for a policy.

@@ -264,6 +264,8 @@ func (d Decision) reasonNotToWait() string {
 		return "nothing to gain at or below zero"
 	case d.Cause == CauseSmallGain:
 		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
+	case d.Cause == CauseRunsOn && len(d.Runs) > 1:
+		return "and pauses at " + formatMinute(d.Runs[0].End)
 	case d.Cause == CauseRunsOn:
 		return fmt.Sprintf("a pause would save less than %.3g %%", 100*d.MinGain)
 	case d.CheaperWasFull:

@@ -26,6 +26,11 @@
 // The runs are found by dynamic programming over steps of time (runTable). Steps are five minutes or
 // longer, so a plan can be a step away from the best one.
 //
+// Work that may run at several widths (Elastic) is planned by [Planner.PlanWidths]: the least width
+// from its start to its end, and the rest where one more unit of work emits least. That is the
+// cheapest plan there is for a speedup that never grows (filling). A start chosen by [Planner.Decide]
+// knows these widths. With more time the widths cost at most a thousandth more.
+//
 // What holds for every input:
 //
 //   - A start is never before now. It is never after the latest start, or it is now if the latest
@@ -34,6 +39,9 @@
 //   - Work that can be interrupted is not paused from its latest start on, before its least run is
 //     over, or without a usable forecast. So it is never late because of a pause, if its duration is
 //     right.
+//   - Running work is never narrower than its least width, and is done by its Finish if the most
+//     width is enough for that, whatever the forecast says. Ceilings bound its width, unless it
+//     would be late.
 //   - The same input gives the same decision. Deciding again at the planned start, with the same
 //     forecast and the room still there, says to start.
 //   - No group gets a place in which a ceiling would be exceeded at any moment of its run, given
@@ -117,6 +125,10 @@ type Task struct {
 	PlannedLocation string
 	// Pauses is for work that can be interrupted; nil otherwise.
 	Pauses *Pauses
+	// Elastic is for work that may run at several widths; nil otherwise. Only its Least, Most and
+	// Speedup count. Duration is then the one at the width Least. The work starts where the widths of
+	// [Planner.PlanWidths] emit least.
+	Elastic *Elastic
 }
 
 // PowerFactor returns the power factor of the task in a location; 1 if the task has none there.
@@ -168,6 +180,7 @@ type Planner struct {
 	nowNanos         int64
 	slotBoundaries   []int64 // the boundaries of slots after now; nil until they are needed
 	curves           map[time.Duration]*curve
+	slots            []widthCell                 // see widthSlots; nil until they are needed
 	costs            map[time.Duration][]float64 // by unit, of the steps of runs; see runTable
 }
 

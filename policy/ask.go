@@ -31,6 +31,8 @@ type Ask struct {
 	// PowerWatts is the power of one pod, and FunctionalUnits is how many units the work produces. Both
 	// are for the accounts, and no plan depends on them.
 	PowerWatts, FunctionalUnits float64
+	// Widths is nil if the work does not ask to run wider while the grid is clean.
+	Widths *Widths
 	// EarlierRuns counts where no duration is asked for. The field comes from no annotation, and
 	// ParseAsk leaves the field zero.
 	EarlierRuns RunTimes
@@ -98,6 +100,7 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 	read(v1alpha1.PlacementAnnotation, oneOf(&ask.Placement, v1alpha1.PlacementPreferred, v1alpha1.PlacementStrict))
 	read(v1alpha1.PowerWattsAnnotation, positive(&ask.PowerWatts, maxPowerWatts, "watts", "10000000, such as 250"))
 	read(v1alpha1.FunctionalUnitsAnnotation, positive(&ask.FunctionalUnits, maxFunctionalUnits, "functional units", "1000000000000, such as 100"))
+	ask.Widths = parseWidths(read)
 	return ask, errs
 }
 
@@ -129,6 +132,10 @@ func (a *Ask) CheckTogether(path *field.Path) (errs field.ErrorList) {
 	if a.Interruptible && a.Hold == v1alpha1.HoldByGate {
 		want := fmt.Sprintf("interruptible work is always held by %q: remove this annotation, or %s", v1alpha1.HoldBySuspend, v1alpha1.InterruptibleAnnotation)
 		errs = append(errs, field.Invalid(path.Key(v1alpha1.HoldAnnotation), a.Hold, want))
+	}
+	if a.Interruptible && a.Widths != nil {
+		want := fmt.Sprintf("want one of %s and %s: a Job is paused, or runs at several widths", v1alpha1.InterruptibleAnnotation, v1alpha1.ParallelismAnnotation)
+		errs = append(errs, field.Invalid(path.Key(v1alpha1.ParallelismAnnotation), fmt.Sprintf("%d-%d", a.Widths.Least, a.Widths.Most), want))
 	}
 	return errs
 }

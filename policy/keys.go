@@ -19,6 +19,7 @@ func AskKeys() []string {
 		v1alpha1.HoldAnnotation, v1alpha1.PlacementAnnotation,
 		v1alpha1.InterruptibleAnnotation, v1alpha1.RestartCostAnnotation, v1alpha1.MinRunAnnotation, v1alpha1.RemainingAnnotation,
 		v1alpha1.PowerWattsAnnotation, v1alpha1.FunctionalUnitsAnnotation,
+		v1alpha1.ParallelismAnnotation, v1alpha1.SpeedupAnnotation,
 	}
 }
 
@@ -30,6 +31,8 @@ func WrittenKeys() []string {
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
 		v1alpha1.PausedAnnotation, v1alpha1.RanAnnotation, v1alpha1.PausesAnnotation, v1alpha1.FinishByAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,
+		v1alpha1.OriginalParallelismAnnotation, v1alpha1.AppliedParallelismAnnotation,
+		v1alpha1.ParallelismChangedAnnotation, v1alpha1.ParallelismReleasedAnnotation,
 	}
 }
 
@@ -55,9 +58,12 @@ func Truncate(value string, limit int) string {
 // as a misspelt one.
 func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 	var warnings []string
-	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel)
+	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel, v1alpha1.CarbonStatusKey)
 	if _, ok := annotations[v1alpha1.AuditLabel]; ok {
 		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it on the namespace, as a label", path.Key(v1alpha1.AuditLabel)))
+	}
+	if _, ok := annotations[v1alpha1.CarbonStatusKey]; ok {
+		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it into the node selector of the pods", path.Key(v1alpha1.CarbonStatusKey)))
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxUnknownKeys {

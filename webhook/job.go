@@ -58,6 +58,9 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if came.tooLarge == nil && w.isJobAudited(ctx, req, job, cronJob) {
 		return w.auditJob(ctx, req, came)
 	}
+	if came.tooLarge == nil {
+		policy.JobAsksBySelector(job, cronJob)
+	}
 	if cronJob != nil {
 		policy.InheritAsk(job, cronJob)
 	}
@@ -74,13 +77,16 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := policy.JobAskAnnotations(template, job)
+	asked := policy.JobAskAnnotations(job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
 	if errs := ask.CheckTogether(field.NewPath("metadata", "annotations")); len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)
+	}
+	if errs := checkWidths(job, ask); len(errs) > 0 {
+		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
@@ -137,7 +143,8 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decod
 		return startJob(job, piece.StartReason), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
-	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
+	v := w.holdJob(req, came, chosen.policy, ask, asked, piece)
+	return v.warn(warnOfWidths(job, ask, chosen.policy.Task(ask, job.CreationTimestamp.Time).Duration)...), nil
 }
 
 // labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
@@ -225,6 +232,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	// the pods count for the policy, whenever they come
 	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
 	noteDuration(job, ask)
+	noteWidths(job, asked)
 	if w.MarkForExtender || rules.ChoosesLocation() { // the pods must come here, too
 		writeToTemplate(job, asked)
 	}

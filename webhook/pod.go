@@ -61,6 +61,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *dec
 	if !isVouchedFor(req, pod) {
 		stripMetadata(&pod.ObjectMeta)
 	}
+	policy.AskBySelector(pod)
 	switch {
 	case !wantToWait(pod):
 		return stripPod(pod), nil

@@ -93,11 +93,14 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	return w.holdByDoor(req, o, chosen.policy, ask, piece).warn(warnings...), nil
 }
 
-// checkHoldWhole refuses an object that asks to be held by the gates of its pods.
+// checkHoldWhole refuses an object that asks to be held by the gates of its pods, or for what only Jobs do.
 func checkHoldWhole(o *decodedWhole, path *field.Path) field.ErrorList {
 	if how := o.Annotations[v1alpha1.HoldAnnotation]; how == v1alpha1.HoldByGate {
 		want := fmt.Sprintf("a %s is always held as a whole: remove this annotation, or write %q", o.door.Kind.Kind, v1alpha1.HoldBySuspend)
 		return field.ErrorList{field.Invalid(path.Key(v1alpha1.HoldAnnotation), how, want)}
+	}
+	if widths, ok := o.Annotations[v1alpha1.ParallelismAnnotation]; ok {
+		return field.ErrorList{field.Invalid(path.Key(v1alpha1.ParallelismAnnotation), widths, "only a Job runs at several widths, not a "+o.door.Kind.Kind+": remove this annotation")}
 	}
 	return nil
 }

@@ -151,6 +151,12 @@ type CarbonPolicySpec struct {
 	// work emitted.
 	// +optional
 	Accounting *Accounting `json:"accounting,omitempty"`
+
+	// clusterAutoscaler says which node groups of Cluster Autoscaler are ranked by the carbon intensity
+	// at their locations, the cleanest first. Gridlatch writes the ConfigMap of the expander "priority"
+	// only if this field is set.
+	// +optional
+	ClusterAutoscaler *ClusterAutoscaler `json:"clusterAutoscaler,omitempty"`
 }
 
 // Mode says whether Gridlatch acts on its decisions.

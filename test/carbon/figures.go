@@ -22,6 +22,10 @@ func atLeast(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf(">= %g", target), value >= target}
 }
 
+func above(name, unit string, value, target float64) figure {
+	return figure{name, unit, value, fmt.Sprintf("> %.3g", target), value > target}
+}
+
 func below(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf("< %g", target), value < target}
 }
@@ -30,7 +34,7 @@ func below(name, unit string, value, target float64) figure {
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
 	for _, measurement := range []func(context.Context, []region, io.Writer) ([]figure, error){
-		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureWarm, measureCeiling,
+		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureWarm, measureCeiling, measurePausing, measureWidening,
 	} {
 		figures, err := measurement(ctx, regions, out)
 		if err != nil {

@@ -32,6 +32,7 @@ func (p Page) Status(s *cluster.Status) {
 	p.problems(s)
 	p.policies(s)
 	p.nodePools(s.NodePools, s.Now)
+	p.nodeGroups(s.NodeGroups, s.Now)
 	where := "in the cluster"
 	if s.Namespace != "" {
 		where = "in namespace " + s.Namespace
