@@ -181,14 +181,26 @@ func (g *Group) chooseCheapest(fleets []*Fleet, now place, minGain float64) (pla
 		return planned, planned.causeOfStart(now, enough)
 	}
 	now.cheaperWasFull = best.cheaperWasFull
+	return g.weigh(now, best, enough)
+}
+
+// weigh returns the best place, or now if the wait gains too little.
+func (g *Group) weigh(now, best place, enough float64) (place, Cause) {
 	switch {
 	case !now.hasRoom || best.start.Equal(now.start):
 		return best, best.causeOfStart(now, enough)
 	case now.cost-best.cheapestCost <= equalMargin(best.cheapestCost) || best.emitted() > enough:
 		return now, CauseSmallGain
+	case !g.Held && now.emitted()-best.emitted() < best.doubt(g):
+		return now, CauseUncertainGain
 	default:
 		return best, CauseCleanerLater
 	}
+}
+
+// doubt returns how much the place must save for the group to wait for it.
+func (p place) doubt(g *Group) float64 {
+	return p.powerFactor * p.fleet.planner.doubt(g.Duration, p.start)
 }
 
 // spreadStart starts a group now that now is as good as any time. A held group starts within its

@@ -6,7 +6,8 @@
 // A task of duration d that starts at s costs the mean forecast intensity over [s, s+d), times 1 +
 // WaitPrice x (s - now), times the task's power factor in the location. The planner takes the
 // cheapest s between now and the task's latest start. It holds the task only if that window is
-// cleaner than a start at once by at least MinGain. The mean over a sliding window is piecewise
+// cleaner than a start at once by at least MinGain, and by Caution times the usual error of such a
+// prediction: a small gain that is predicted badly makes as much work dirtier as cleaner. The mean over a sliding window is piecewise
 // linear in s, with a corner wherever either end of the window crosses the boundary of a slot.
 // Between two corners the priced cost is concave or monotone, so its minimum is always at a corner,
 // at now or at the latest start. The planner looks at these starts only.
@@ -89,6 +90,9 @@ type Terms struct {
 	MinGain float64
 	// WaitPrice makes a start one hour later cost this share more (0.001 is 0.1 % an hour).
 	WaitPrice float64
+	// Caution is how many times the usual error of the forecast a wait must save for a task to be held:
+	// see [Planner.WithErrors]. Zero does not ask for more than MinGain.
+	Caution float64
 	// Exemptions are the times when carbon does not count.
 	Exemptions []Exemption
 }
@@ -174,6 +178,7 @@ type Planner struct {
 	noForecastReason string
 	basis            forecast.Basis
 	origin           forecast.Origin
+	errors           *forecast.Differences
 	terms            Terms
 	nextExempt       time.Time // when carbon stops to count next; zero if never
 	fill             float64   // the intensity of time that is not covered
@@ -211,6 +216,23 @@ func (p *Planner) WithBasis(basis forecast.Basis) *Planner {
 func (p *Planner) WithOrigin(origin forecast.Origin) *Planner {
 	p.origin = origin
 	return p
+}
+
+// WithErrors notes how wrong the predictions of the location have been, for Terms.Caution. Without
+// WithErrors nothing is known of errors, and they count nothing. WithErrors returns p.
+func (p *Planner) WithErrors(errors *forecast.Differences) *Planner {
+	p.errors = errors
+	return p
+}
+
+// doubt returns how much a start at an instant must save for work of a duration to wait for it, in
+// gCO2eq/kWh, because the forecast may be wrong.
+func (p *Planner) doubt(duration time.Duration, start time.Time) float64 {
+	if p.terms.Caution <= 0 {
+		return 0
+	}
+	usual, _ := p.errors.Error(duration, start.Sub(p.now))
+	return p.terms.Caution * usual
 }
 
 // Decide returns when the task should start, by itself, in the location of the planner.

@@ -338,7 +338,7 @@ func TestSimulateSaysWhatItDid(t *testing.T) {
 	for _, want := range []string{
 		"slots of 1h from 2021-07-01 00:00 UTC to 2021-08-10 00:00 UTC", "none, so that the model has the history only",
 		"1 job from 2021-07-30 18:00 UTC to 2021-08-10 00:00 UTC, when the first job arrives; left out: 1 could run where no intensity is known",
-		"wait price 0.1 %/h, min gain 1 %, history 28 days", "2 at once", "MOST AT ONCE", "Gridlatch saved",
+		"wait price 0.1 %/h, min gain 1 %, caution 0.25, history 28 days", "2 at once", "MOST AT ONCE", "Gridlatch saved",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)

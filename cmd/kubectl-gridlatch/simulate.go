@@ -149,6 +149,7 @@ func (f *simulateFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.to, "to", "", "count jobs before this time (default: the end)")
 	flags.Float64Var(&f.terms.WaitPrice, "wait-price", 0.1, "by how many percent each hour of waiting makes a start more expensive")
 	flags.Float64Var(&f.terms.MinGain, "min-gain", 1, "do not wait if that saves fewer percent; with --wait-price 0, 0 always\nchooses the cleanest start")
+	flags.Float64Var(&f.terms.Caution, "caution", 0.25, "do not wait for a gain below this many times the usual error of the forecast")
 	flags.Float64Var(&f.terms.HistoryDays, "history", 28, "how many days before --from the model has seen; 0 for a cold start")
 	flags.StringVar(&f.actualDelay, "actual-delay", "0", "how long after the beginning of its slot an intensity is known")
 	flags.StringVar(&f.forecastDelay, "forecast-delay", "0", "how long after it was issued a forecast is received")
@@ -258,10 +259,10 @@ func (f *simulateFlags) ask(ctx context.Context, e env, r *replay.Replay) error 
 
 // readNumbers reads the flags that are percentages, days and durations.
 func (f *simulateFlags) readNumbers(r *replay.Replay) error {
-	if err := errors.Join(wantPercent("wait-price", f.terms.WaitPrice), wantPercent("min-gain", f.terms.MinGain)); err != nil {
+	if err := errors.Join(wantPercent("wait-price", f.terms.WaitPrice), wantPercent("min-gain", f.terms.MinGain), wantCaution(f.terms.Caution)); err != nil {
 		return err
 	}
-	r.Setup.Terms = plan.Terms{WaitPrice: f.terms.WaitPrice / 100, MinGain: f.terms.MinGain / 100}
+	r.Setup.Terms = plan.Terms{WaitPrice: f.terms.WaitPrice / 100, MinGain: f.terms.MinGain / 100, Caution: f.terms.Caution}
 	if days := f.terms.HistoryDays; !(days >= 0 && days <= maxHistoryDays) {
 		return wrong("history", strconv.FormatFloat(days, 'g', -1, 64), fmt.Errorf("want days from 0 to %d", maxHistoryDays))
 	}

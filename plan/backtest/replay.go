@@ -226,6 +226,9 @@ func (k *knowledge) planner(foresees bool) *plan.Planner {
 	if !ok {
 		until := k.now.Add(k.replay.maxSlack)
 		p = plan.NewPlanner("", k.future(foresees), "nothing is known", k.replay.setup.Terms, k.now, until)
+		if !foresees {
+			p.WithErrors(k.replay.lastPrediction.Differences)
+		}
 		if k.planners == nil {
 			k.planners = map[bool]*plan.Planner{}
 		}

@@ -60,7 +60,7 @@ func (p Page) conditions(r *replay.Replay) {
 	if !r.Pooled {
 		row("", "run %s; can wait %s; arrive every %s", strings.Join(r.Invented.Durations, ", "), strings.Join(r.Invented.Slacks, ", "), r.Invented.Every)
 	}
-	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.HistoryDays)
+	row("Terms", "wait price %g %%/h, min gain %g %%, caution %g, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.Caution, r.Terms.HistoryDays)
 	if pausing := r.Terms.Pausing; pausing != nil {
 		row("Pauses", "done in %d runs at most, of %s or more; a restart costs %s", pausing.Segments, pausing.MinRun, pausing.RestartCost)
 	}

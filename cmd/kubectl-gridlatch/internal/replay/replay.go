@@ -30,6 +30,7 @@ type Files struct {
 type Terms struct {
 	WaitPrice   float64 `json:"waitPricePercentPerHour"`
 	MinGain     float64 `json:"minGainPercent"`
+	Caution     float64 `json:"caution"`
 	HistoryDays float64 `json:"historyDays"`
 	// Ceiling is how many jobs may run at once; empty is any number.
 	Ceiling string `json:"ceiling,omitempty"`
