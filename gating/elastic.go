@@ -89,11 +89,7 @@ func nameOf(r *record) types.NamespacedName {
 // Job. expected are the widths that other Jobs are about to have, by their UIDs.
 func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expected map[types.UID]int) ([]plan.Run, error) {
 	now := l.Clock.Now()
-	pods, err := l.Records.pods.list(runningIndex, rules.Name)
-	if err != nil {
-		return nil, err
-	}
-	owners, err := l.Records.listOwners(runningIndex, rules.Name)
+	pods, owners, err := l.Records.releasedBy(rules.Name, nil)
 	if err != nil {
 		return nil, err
 	}

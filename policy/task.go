@@ -49,14 +49,21 @@ func (p *Policy) taskAndAsk(object metav1.Object) (plan.Task, Ask) {
 	task.PlannedLocation = annotations[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.PlannedStart, _ = time.Parse(time.RFC3339, annotations[v1alpha1.PlannedStartAnnotation]) // zero if there is none
-	switch {
-	case hasRun: // the promise is about what was left at the pause
-	case noPromise == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
-		task.LatestStart = promised.UTC()
-	case noPromise != nil && len(errs) > 0:
-		task.LatestStart = created.UTC()
+	if !hasRun {                                                                                  // else the promise is about what was left at the pause
+		p.keepPromise(&task, promised, noPromise == nil, len(errs) == 0, created)
 	}
 	return task, ask
+}
+
+// keepPromise makes a task start no later than promised. Without a readable promise, work whose ask
+// cannot be read starts now.
+func (p *Policy) keepPromise(task *plan.Task, promised time.Time, isPromised, isReadable bool, created time.Time) {
+	switch {
+	case isPromised && (!isReadable || p.isAbandoned || promised.Before(task.LatestStart)):
+		task.LatestStart = promised.UTC()
+	case !isPromised && !isReadable:
+		task.LatestStart = created.UTC()
+	}
 }
 
 // TaskID returns the ID of a task, by which the task picks one of several starts that are equally
