@@ -61,6 +61,9 @@ type Prediction struct {
 	// the saving, and below 0 the predictions did harm. SavingShare is NaN in the first week, and
 	// if there was nothing to save.
 	SavingShare float64
+	// Differences tells how wrong the predictions of the last weeks were. It is nil if nothing is
+	// predicted.
+	Differences *Differences
 }
 
 // Model predicts the intensity of one location from its forecasts and its actual intensities. The
@@ -88,6 +91,7 @@ type knowledge struct {
 	historyLearner   *learner         // sees the past alone
 	forecastLearners map[int]*learner // by how many hours late their forecasts are
 	hindsight        hindsight
+	differences      differenceErrors
 
 	lastAnswer answer
 }
@@ -234,7 +238,8 @@ func (k *knowledge) freshUntil() time.Time { return k.received.Add(freshFor) }
 
 // restartAt forgets the past and goes on from an instant.
 func (k *knowledge) restartAt(at time.Time) {
-	k.past, k.gauge, k.historyLearner, k.forecastLearners, k.hindsight = past{}, gauge{measuredUntil: at}, nil, nil, hindsight{}
+	k.past, k.gauge, k.historyLearner, k.forecastLearners = past{}, gauge{measuredUntil: at}, nil, nil
+	k.hindsight, k.differences = hindsight{}, differenceErrors{}
 }
 
 // measure adds what a series says of [from, to) to the gauge, and closes the hours that are over.
@@ -283,7 +288,9 @@ func (k *knowledge) closeHour(h hour, actual float64) {
 	for _, l := range k.forecastLearners {
 		l.closeHour(&k.past, h)
 	}
-	k.hindsight.step(h, &k.past.actual, k.gatherEvidence(h, h, true).at)
+	expected := k.gatherEvidence(h, h, true).at
+	k.hindsight.step(h, &k.past.actual, expected)
+	k.differences.step(h, &k.past.actual, expected)
 }
 
 // learnerOfPast returns the learner that sees the past alone.

@@ -51,44 +51,57 @@ type unseenRelease struct {
 // running returns what a policy has released and what still runs. A pod runs if it has a node,
 // whatever its labels say. A pod without a node counts for a while if the loop has released the pod
 // or its Job: anybody can make a pod that fits nowhere and says that it was released. unseen are
-// the releases that the cache does not show yet.
-func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *ownReleases, now time.Time) (running, error) {
+// the releases that the cache does not show yet. planned are the owners that run and are planned, which
+// take their room in the plan.
+func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, planned map[types.UID]bool, own *ownReleases, now time.Time) (running, error) {
 	all := running{byLocation: map[string][]plan.Run{}}
-	pods, err := r.pods.list(runningIndex, rules.Name)
-	if err != nil {
-		return all, err
-	}
-	owners, err := r.listOwners(runningIndex, rules.Name)
+	pods, owners, err := r.releasedBy(rules.Name, unseen)
 	if err != nil {
 		return all, err
 	}
 	locations := make(map[types.UID]string, len(unseen))
 	for _, o := range unseen {
 		locations[o.UID] = o.location
-		if o.Kind == hold.PodKind().Kind {
-			pods = append(pods, o.record)
-		} else {
-			owners = append(owners, o.record)
-		}
 	}
 	locationOf := func(o *record) string { return cmp.Or(locations[o.UID], rules.LocationOf(o.Annotations)) }
 	existing := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
 		if owner != nil {
-			existing[owner.UID]++
+			if existing[owner.UID]++; planned[owner.UID] {
+				continue
+			}
 		}
 		if pod.hasNode || own.isRecent(pod.UID, owner, now) {
 			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
 		}
 	}
 	for _, owner := range owners {
-		if at, until, missing := own.missingPods(owner, existing[owner.UID], now); missing > 0 {
+		if at, until, missing := own.missingPods(owner, existing[owner.UID], now); missing > 0 && !planned[owner.UID] {
 			all.add(rules, owner, locationOf(owner), at, missing)
 			all.changesAt = append(all.changesAt, until)
 		}
 	}
 	return all, nil
+}
+
+// releasedBy returns the pods that a policy has released, and the owners, with what the cache does not show
+// yet.
+func (r *Records) releasedBy(policy string, unseen []unseenRelease) (pods, owners []*record, err error) {
+	if pods, err = r.pods.list(runningIndex, policy); err != nil {
+		return nil, nil, err
+	}
+	if owners, err = r.listOwners(runningIndex, policy); err != nil {
+		return nil, nil, err
+	}
+	for _, o := range unseen {
+		if o.Kind == hold.PodKind().Kind {
+			pods = append(pods, o.record)
+		} else {
+			owners = append(owners, o.record)
+		}
+	}
+	return pods, owners, nil
 }
 
 // add counts pods at the location that they were released to, although the scheduler may have put

@@ -17,7 +17,9 @@ func AskKeys() []string {
 		v1alpha1.DelayTolerantAnnotation, v1alpha1.DeadlineAnnotation, v1alpha1.DurationAnnotation,
 		v1alpha1.ThresholdAnnotation, v1alpha1.LocationAnnotation, v1alpha1.PolicyAnnotation,
 		v1alpha1.HoldAnnotation, v1alpha1.PlacementAnnotation,
+		v1alpha1.InterruptibleAnnotation, v1alpha1.RestartCostAnnotation, v1alpha1.MinRunAnnotation, v1alpha1.RemainingAnnotation,
 		v1alpha1.PowerWattsAnnotation, v1alpha1.FunctionalUnitsAnnotation,
+		v1alpha1.ParallelismAnnotation, v1alpha1.SpeedupAnnotation,
 	}
 }
 
@@ -27,7 +29,10 @@ func WrittenKeys() []string {
 		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.NextRunAnnotation, v1alpha1.ReasonAnnotation, v1alpha1.OutcomeAnnotation,
 		v1alpha1.IntensityAtCreationAnnotation, v1alpha1.HeldByAnnotation, v1alpha1.StartedAnnotation,
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
+		v1alpha1.PausedAnnotation, v1alpha1.RanAnnotation, v1alpha1.PausesAnnotation, v1alpha1.FinishByAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,
+		v1alpha1.OriginalParallelismAnnotation, v1alpha1.AppliedParallelismAnnotation,
+		v1alpha1.ParallelismChangedAnnotation, v1alpha1.ParallelismReleasedAnnotation,
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
@@ -39,7 +40,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
 	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back, and give the node groups of Cluster Autoscaler their priorities back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back, and give the node groups of Cluster Autoscaler their priorities back, and give every Job its parallelism back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -82,6 +83,9 @@ func printReleased(done leaving.Released) {
 	if n := done.Overrides[nodegroup.Component]; n > 0 {
 		fmt.Printf("gave %d ConfigMaps of Cluster Autoscaler their priorities back\n", n)
 	}
+	if n := done.Overrides[widen.Component]; n > 0 {
+		fmt.Printf("gave %d Jobs their parallelism back\n", n)
+	}
 }
 
 // newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes after the
@@ -101,6 +105,7 @@ func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace s
 		Overrides: []leaving.Override{
 			{Component: ceiling.Component, Restore: restore},
 			{Component: nodepool.Component, Restore: nodepool.Restore},
+			{Component: widen.Component, Restore: widen.Restore},
 			{Component: nodegroup.Component, Restore: nodegroup.Restore},
 		},
 	}, nil

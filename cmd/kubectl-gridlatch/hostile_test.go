@@ -281,6 +281,9 @@ func commandLines(f files) map[string][][]string {
 			{"--actual", f.actual, "--cells", "--plot", f.plot}, {"--actual", f.actual, "-o", "json"}, {"--actual", f.header}, {"--actual", f.cells}, {"--actual", f.missing},
 			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostileText}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
 			{"--actual", f.actual, "--durations", hostileText}, {"--actual", f.actual, "--ceiling", hostileText}, {"--actual", f.actual, "--plot", hostileText},
+			{"--actual", f.actual, "--interruptible", "--restart-cost", hostileText}, {"--actual", f.actual, "--interruptible", "--jobs", f.jobs, "--plot", f.plot},
+			{"--actual", f.actual, "--parallelism", hostileText}, {"--actual", f.actual, "--parallelism", "1-9", "--speedup", hostileText},
+			{"--actual", f.actual, "--parallelism", "1-100000", "--jobs", f.jobs, "--plot", f.plot},
 			{"--provider", "energy-charts", "--zone", "DE", "--since", "20d", "--base-url", f.provider}, {"--provider", "mock", "--zone", hostileText, "--since", "20d"},
 		},
 		"fetch": {

@@ -109,6 +109,7 @@ func (h ManualHold) annotations(ctx context.Context, job *batchv1.Job, now time.
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
+	ask.Interruptible = ask.Interruptible && policy.ProgressOf(job) != nil
 	if ask.Candidates = h.Policy.SuitableLocations(ctx, &job.Spec.Template.Spec); ask.Candidates != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}

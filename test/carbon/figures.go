@@ -22,6 +22,10 @@ func atLeast(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf(">= %g", target), value >= target}
 }
 
+func above(name, unit string, value, target float64) figure {
+	return figure{name, unit, value, fmt.Sprintf("> %.3g", target), value > target}
+}
+
 func below(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf("< %g", target), value < target}
 }
@@ -30,7 +34,7 @@ func below(name, unit string, value, target float64) figure {
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
 	for _, measurement := range []func(context.Context, []region, io.Writer) ([]figure, error){
-		measureCost, measurePlain, measureProduction, measurePast, measureStale, measureCold, measureWarm, measureCeiling,
+		measureCost, measurePlain, measureProduction, measurePast, measureCaution, measureStale, measureCold, measureWarm, measureCeiling, measurePausing, measureWidening,
 	} {
 		figures, err := measurement(ctx, regions, out)
 		if err != nil {
@@ -127,6 +131,26 @@ func measureProduction(ctx context.Context, regions []region, out io.Writer) ([]
 func measurePast(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
 	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Documents = nil })
 	return []figure{atLeast("oracle_share_no_forecast", "%", mean.share(), 77)}, err
+}
+
+// caution is the one of a policy that sets none.
+const caution = 0.25
+
+// measureCaution compares holding for every gain with holding for a gain that is worth the error of
+// the forecast, on what is hardest to predict: with no forecast at all.
+func measureCaution(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	bold, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum, without caution", func(s *backtest.Setup) { s.Documents = nil })
+	if err != nil {
+		return nil, err
+	}
+	cautious, err := compare(ctx, regions, out, fmt.Sprintf("The same with caution %g", caution), func(s *backtest.Setup) {
+		s.Documents, s.Terms.Caution = nil, caution
+	})
+	most := 0.75 * 100 * bold.ours.DirtierShare
+	return []figure{
+		{"dirtier_cautious", "%", 100 * cautious.ours.DirtierShare, fmt.Sprintf("<= %.2f", most), 100*cautious.ours.DirtierShare <= most},
+		{"oracle_share_cautious", "%", cautious.share(), fmt.Sprintf(">= %.2f", bold.share()-1.5), cautious.share() >= bold.share()-1.5},
+	}, err
 }
 
 func measureStale(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {

@@ -354,10 +354,13 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 6 {
-		t.Fatalf("docs/operations.md has %d blocks, want 6", len(blocks))
+	if len(blocks) != 7 {
+		t.Fatalf("docs/operations.md has %d blocks, want 7", len(blocks))
 	}
 	awaitOwnValues, awaitOwnPriorities := lentPools(t, s.c), lentPriorities(t, s.c)
+	wide := elastic(s.ns, "wide", 50, 600, v1alpha1.OriginalParallelismAnnotation, fmt.Sprint(ownWidth), v1alpha1.AppliedParallelismAnnotation, "9")
+	*wide.Spec.Parallelism = 9
+	create(t, s.c, wide)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -394,6 +397,7 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 	}
 	awaitOwnValues()
 	awaitOwnPriorities()
+	awaitOwnWidth(t, s.c, wide, ownWidth)
 	s.controllers = nil
 	s.remove(t)
 }

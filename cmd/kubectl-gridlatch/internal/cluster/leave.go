@@ -20,8 +20,8 @@ import (
 
 // LetDeletionsEnd removes the finalizer of Gridlatch from all that has it, if no replica of Gridlatch runs,
 // and returns how many objects had it. All held work must be released before. While an object of KEDA has
-// a ceiling, a NodePool has limits, a weight or a NodeOverlay of Gridlatch, or node groups have priorities of
-// Gridlatch, the finalizer stays.
+// a ceiling, a NodePool has limits, a weight or a NodeOverlay of Gridlatch, node groups have priorities of
+// Gridlatch, or a Job has a parallelism of Gridlatch, the finalizer stays.
 func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	found, err := c.Controller(ctx)
 	if err != nil || found.Problem == "" {
@@ -58,6 +58,10 @@ func loans() []loan {
 			kind:        nodePoolKind(),
 			annotations: []string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
 			words:       "%d NodePools of Karpenter still have limits or a weight of Gridlatch",
+		},
+		{
+			kind: hold.JobKind(), annotations: []string{v1alpha1.OriginalParallelismAnnotation},
+			words: "%d Jobs still have a parallelism of Gridlatch",
 		},
 		{
 			kind:        schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"},
