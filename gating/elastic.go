@@ -105,7 +105,7 @@ func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expe
 		if owner != nil {
 			existing[owner.UID]++
 		}
-		if (owner == nil || owner.UID != job) && (pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now)) {
+		if isOther := owner == nil || owner.UID != job; isOther && l.takesRoom(pod, owner, now) {
 			add(pod, startedAt(pod, now), 1)
 		}
 	}
@@ -116,6 +116,11 @@ func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expe
 		}
 	}
 	return runs, nil
+}
+
+// takesRoom reports whether a released pod takes room: it has a node, or is about to get one.
+func (l *Loop) takesRoom(pod *record, owner *metav1.OwnerReference, now time.Time) bool {
+	return pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now)
 }
 
 // expectedPods returns how many pods of an owner are expected beside those that exist, and since when

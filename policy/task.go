@@ -78,7 +78,8 @@ func TaskID(object metav1.Object, own types.UID) string {
 
 // Task makes a task of what work asks for that was created at created. Without a duration, the work
 // is planned with the median of its earlier runs, and starts early enough for the slowest run to
-// meet the deadline. Without earlier runs, the policy's default duration applies.
+// meet the deadline. Without earlier runs, the policy's default duration applies. The start of work
+// that asks for widths is chosen for these widths.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates), Pauses: p.pauses(ask)}
 	longest := ask.Duration
@@ -97,6 +98,9 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
 	ask.LimitLatestStart(&task, created, longest)
+	if w := ask.Widths; w != nil && !ask.Interruptible {
+		task.Elastic = &plan.Elastic{Least: w.Least, Most: w.Most, Speedup: w.Speedup}
+	}
 	return task
 }
 
