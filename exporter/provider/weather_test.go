@@ -130,7 +130,9 @@ func TestOpenMeteoGivesThePastAndTheWindAtTheHeightOfTurbines(t *testing.T) {
 
 func TestTheKeyOfOpenMeteoIsInNoError(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "bad key om-key-789", http.StatusUnauthorized) })
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "bad key om-key-789", http.StatusUnauthorized)
+	})
 	source := makeWeather(t, WeatherConfig{Type: WeatherOpenMeteo, BaseURL: s.URL, Key: NewSecret("om-key-789")}, newClock())
 	_, err := source.Weather(t.Context(), "DE", []Point{{54, 9}})
 	if !errors.Is(err, ErrRefusedKey) || strings.Contains(err.Error(), "om-key") {
