@@ -169,7 +169,7 @@ func TestTheEarlierForecastIsThatOfTheDayBefore(t *testing.T) {
 }
 
 func TestRidgeFindsTheWeights(t *testing.T) {
-	var m moments
+	m := newMoments(featureCount)
 	want := vector{0: 0.5, 3: -2, 9: 1}
 	for i := range 500 {
 		var x vector
