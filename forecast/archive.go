@@ -115,17 +115,29 @@ func (k *knowledge) addActuals(heard *knowledge) {
 
 // learned returns the knowledge of a model that has heard the same, and has learned from it.
 func (k *knowledge) learned() *knowledge {
-	fresh := &knowledge{offered: k.offered}
-	rest := k.archive
+	fresh := &knowledge{offered: k.offered, sky: sky{weather: k.sky.weather, received: k.sky.received}}
+	if !k.sky.received.IsZero() {
+		fresh.response = newResponse()
+	}
+	rest, outlooks := k.archive, k.sky.outlooks
 	for i, actual := range k.past.actual.values {
 		h := k.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
 			fresh.archiveForecast(rest[0])
 		}
+		for ; len(outlooks) > 0 && outlooks[0].knownAt <= h; outlooks = outlooks[1:] {
+			fresh.archiveOutlook(outlooks[0])
+		}
 		fresh.closeHour(h, actual)
 	}
 	for _, a := range rest {
 		fresh.archiveForecast(a)
+	}
+	for _, o := range outlooks {
+		fresh.archiveOutlook(o)
+	}
+	if len(fresh.sky.outlooks) == 0 {
+		fresh.lookOut(max(hourOf(fresh.sky.received), fresh.past.closedUntil()))
 	}
 	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
 	return fresh

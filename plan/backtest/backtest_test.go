@@ -42,7 +42,8 @@ func (b *believer) Receive(series *forecast.Series, _ time.Time) forecast.Verdic
 	b.newest = series
 	return forecast.Verdict{Believed: series}
 }
-func (b *believer) Observe(forecast.Slot) {}
+func (b *believer) Observe(forecast.Slot)                   {}
+func (b *believer) HearWeather(forecast.Weather, time.Time) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
 	return forecast.Prediction{Series: b.newest, Basis: forecast.BasisForecast}
 }

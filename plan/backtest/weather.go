@@ -1,0 +1,111 @@
+package backtest
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// WeatherIssue is one publication of a forecast of the weather.
+type WeatherIssue struct {
+	Issued  time.Time
+	Weather forecast.Weather
+}
+
+// WeatherIssues are all forecasts of the weather of a source.
+type WeatherIssues struct {
+	// Issues are ascending.
+	Issues []WeatherIssue
+	// Hours counts the hours of all issues, and UnknownValues the values of them that are empty or
+	// cannot be read.
+	Hours, UnknownValues int
+	// Skipped counts the rows that do not count.
+	Skipped SkippedRows
+}
+
+// The columns of the weather, and names of them that are usual. Of several winds the highest counts,
+// which is nearest to the turbines.
+func weatherColumns() []column {
+	return []column{
+		{name: "wind_speed_10m", optional: true, also: []string{
+			"windspeed100m", "windspeed120m", "windspeed80m", "windspeed10m", "windspeed", "wind", "windspeedms", "ws", "ff",
+		}},
+		{name: "temperature_2m", optional: true, also: []string{"temperature2m", "temperature", "airtemperature", "temp", "t2m", "tt"}},
+		{name: "shortwave_radiation", optional: true, also: []string{
+			"shortwaveradiation", "solarradiation", "globalradiation", "ghi", "solar", "radiation", "ssrd", "dswrf",
+		}},
+	}
+}
+
+// ReadWeather reads CSV with the columns issued, timestamp, wind_speed_10m (m/s), temperature_2m (degrees
+// Celsius) and shortwave_radiation (W/m2): what was forecast at issued for the hour that starts at
+// timestamp. Of the last three columns, one is enough. A value that is empty or cannot be read is
+// unknown. Otherwise it is like [ReadForecasts].
+func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
+	var w WeatherIssues
+	issues := map[int64]map[int64]forecast.WeatherHour{} // by Unix seconds
+	columns := append([]column{issued(), timestamp()}, weatherColumns()...)
+	err := w.Skipped.read(name, r, columns, func(t *table) error {
+		at, err := t.time("issued")
+		if err != nil {
+			return err
+		}
+		given, unknown, err := t.weather()
+		if err != nil {
+			return err
+		}
+		if issues[at.Unix()] == nil {
+			issues[at.Unix()] = map[int64]forecast.WeatherHour{}
+		}
+		if _, ok := issues[at.Unix()][given.Start.Unix()]; ok {
+			w.Skipped.Repeated++
+			return nil
+		}
+		issues[at.Unix()][given.Start.Unix()] = given
+		w.UnknownValues += unknown
+		return nil
+	})
+	if err != nil {
+		return WeatherIssues{}, err
+	}
+	if len(issues) == 0 {
+		return WeatherIssues{}, fmt.Errorf("%s has no usable row%s", name, w.Skipped.firstProblem())
+	}
+	for _, at := range slices.Sorted(maps.Keys(issues)) {
+		issue := WeatherIssue{Issued: time.Unix(at, 0).UTC()}
+		for _, start := range slices.Sorted(maps.Keys(issues[at])) {
+			issue.Weather = append(issue.Weather, issues[at][start])
+		}
+		w.Hours += len(issue.Weather)
+		w.Issues = append(w.Issues, issue)
+	}
+	return w, nil
+}
+
+// weather reads the weather of an hour, and counts the columns of the file that have no value.
+func (t *table) weather() (given forecast.WeatherHour, unknown int, err error) {
+	given.Start, err = t.time("timestamp")
+	if err != nil {
+		return forecast.WeatherHour{}, 0, err
+	}
+	for i, into := range []*float64{&given.WindSpeed, &given.Temperature, &given.SolarRadiation} {
+		*into = math.NaN()
+		name := weatherColumns()[i].name
+		if !t.has(name) {
+			continue
+		}
+		value, err := strconv.ParseFloat(t.text(name), 64)
+		if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
+			unknown++
+			continue
+		}
+		*into = value
+	}
+	return given, unknown, nil
+}
