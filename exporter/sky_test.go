@@ -67,7 +67,7 @@ func TestWeatherIsPublishedBesideTheGrid(t *testing.T) {
 	g := newGrid(t, func() time.Time { return w.clock.Now() })
 	var asked, failing atomic.Int32
 	failing.Store(1)
-	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
 		if failing.Load() > 0 {
 			http.Error(out, "down", http.StatusBadRequest)

@@ -41,7 +41,7 @@ func TestWeatherSurvivesTheConfigMap(t *testing.T) {
 
 func TestDamagedWeatherIsAnError(t *testing.T) {
 	t.Parallel()
-	encode := func(text string) []byte { return compressed([]byte(text)) }
+	encode := func(text string) []byte { return zipped(t, text) }
 	for want, encoded := range map[string][]byte{
 		"gzip":                        []byte("plain"),
 		"want an array of runs":       encode(`{"a":1}`),
