@@ -104,11 +104,14 @@ func (k *knowledge) lookOut(now hour) {
 // archiveOutlook archives an outlook and gives it to the learners.
 func (k *knowledge) archiveOutlook(next archivedForecast) {
 	k.sky.outlooks = archived(k.sky.outlooks, next, outlookSpacingHours)
-	k.outlookLearner(0)
+	seesOutlook := k.outlookLearner(0)
 	for _, learners := range []map[int]*learner{k.forecastLearners, k.outlookLearners} {
 		for _, l := range learners {
 			l.features.receiveOutlook(next.knownAt, &next.values)
 			l.grow()
 		}
+	}
+	for _, l := range k.forecastLearners {
+		l.beside = seesOutlook
 	}
 }
