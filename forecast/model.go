@@ -201,11 +201,11 @@ func (k *knowledge) receive(series *Series, received time.Time) {
 	k.archiveForecast(next)
 }
 
-// lastHeard returns when the newest forecast was received or until when the intensity was measured,
-// whichever is later. If there is neither, it returns the zero time or the epoch.
+// lastHeard returns when the newest forecast or weather was received or until when the intensity was
+// measured, whichever is the latest. If there is none, it returns the zero time or the epoch.
 func (m *Model) lastHeard() time.Time {
 	defer m.lock()()
-	return later(m.received, m.gauge.measuredUntil)
+	return later(later(m.received, m.sky.received), m.gauge.measuredUntil)
 }
 
 // archiveForecast archives a forecast and gives it to the learners.

@@ -33,21 +33,23 @@ const maxWeatherGapHours = 6
 // is NaN.
 type conditions [weatherValues]float64
 
-// conditions returns the values of an hour. Values that no weather has are unknown.
-func (w WeatherHour) conditions() conditions {
-	return conditions{
-		within(w.WindSpeed, 0, 150),
-		within(w.Temperature, -100, 70),
-		within(w.SolarRadiation, -50, 2000), // sensors read a little below zero at night
-	}
+// weatherBounds returns the lowest and the highest value that weather can have. Sensors of radiation read
+// a little below zero at night.
+func weatherBounds() [weatherValues][2]float64 {
+	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}}
 }
 
-// within returns a value in the precision of [Model.Save], or NaN if it is out of bounds.
-func within(value, low, high float64) float64 {
-	if !(value >= low && value <= high) {
-		return math.NaN()
+// conditions returns the values of an hour, in the precision of [Model.Save]. Values that no weather has
+// are unknown.
+func (w WeatherHour) conditions() conditions {
+	c := conditions{w.WindSpeed, w.Temperature, w.SolarRadiation}
+	for i, bounds := range weatherBounds() {
+		if !(c[i] >= bounds[0] && c[i] <= bounds[1]) {
+			c[i] = math.NaN()
+		}
+		c[i] = float64(float32(c[i]))
 	}
-	return float64(float32(value))
+	return c
 }
 
 // weather is what is known of the weather by the hour: the hours that are over as they were expected
@@ -75,7 +77,7 @@ func (w *weather) isKnownAt(h hour) bool {
 // hours returns the weather within the time that counts at the hour now. It fills short gaps.
 func (w Weather) hours(now hour) weather {
 	var hourly weather
-	first, end := now-retentionHours, now+horizonHours
+	first, end := max(now-retentionHours, 0), now+horizonHours
 	for _, given := range w {
 		h := hourOf(given.Start)
 		if h < first || h >= end {
