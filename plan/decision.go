@@ -293,6 +293,8 @@ func (d Decision) runIntensity() string {
 	switch d.Basis {
 	case forecast.BasisHistory:
 		s += " by history"
+	case forecast.BasisWeather:
+		s += " by weather and history"
 	case forecast.BasisStaleForecast:
 		s += " (stale)"
 	}

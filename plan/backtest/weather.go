@@ -34,11 +34,12 @@ type WeatherIssues struct {
 func weatherColumns() []column {
 	return []column{
 		{name: "wind_speed_10m", optional: true, also: []string{
-			"windspeed100m", "windspeed120m", "windspeed80m", "windspeed10m", "windspeed", "wind", "windspeedms", "ws", "ff",
+			"windspeed100m", "windspeed100mms", "windspeed120m", "windspeed120mms", "windspeed80m", "windspeed80mms",
+			"windspeed10m", "windspeed10mms", "windspeed", "windspeedms", "wind",
 		}},
-		{name: "temperature_2m", optional: true, also: []string{"temperature2m", "temperature", "airtemperature", "temp", "t2m", "tt"}},
+		{name: "temperature_2m", optional: true, also: []string{"temperature2m", "temperature2mc", "temperature", "airtemperature", "temp"}},
 		{name: "shortwave_radiation", optional: true, also: []string{
-			"shortwaveradiation", "solarradiation", "globalradiation", "ghi", "solar", "radiation", "ssrd", "dswrf",
+			"shortwaveradiation", "shortwaveradiationwm", "solarradiation", "globalradiation", "ghi", "radiation",
 		}},
 	}
 }
@@ -56,7 +57,7 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 		if err != nil {
 			return err
 		}
-		given, unknown, err := t.weather()
+		given, unknown, err := t.weatherHour()
 		if err != nil {
 			return err
 		}
@@ -88,24 +89,30 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	return w, nil
 }
 
-// weather reads the weather of an hour, and counts the columns of the file that have no value.
-func (t *table) weather() (given forecast.WeatherHour, unknown int, err error) {
+// weatherHour reads the weather of an hour, and counts the columns of the file that have no value. One
+// column must be in the file.
+func (t *table) weatherHour() (given forecast.WeatherHour, unknown int, err error) {
 	given.Start, err = t.time("timestamp")
 	if err != nil {
 		return forecast.WeatherHour{}, 0, err
 	}
+	columns := 0
 	for i, into := range []*float64{&given.WindSpeed, &given.Temperature, &given.SolarRadiation} {
 		*into = math.NaN()
 		name := weatherColumns()[i].name
 		if !t.has(name) {
 			continue
 		}
+		columns++
 		value, err := strconv.ParseFloat(t.text(name), 64)
 		if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
 			unknown++
 			continue
 		}
 		*into = value
+	}
+	if columns == 0 {
+		return forecast.WeatherHour{}, 0, fmt.Errorf("%s, line 1: no weather: %s", t.name, wantedColumns(weatherColumns()))
 	}
 	return given, unknown, nil
 }
