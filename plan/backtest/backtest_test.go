@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -271,11 +272,19 @@ func TestNoLookAhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, ceiling := range map[string]plan.Buckets{"without a ceiling": {}, "below a ceiling": flat} {
+	weather := windOf(actuals)
+	for name, tt := range map[string]struct {
+		ceiling   plan.Buckets
+		documents []backtest.Document
+		weather   []backtest.WeatherIssue
+	}{
+		"without a ceiling": {documents: documents}, "below a ceiling": {flat, documents, nil},
+		"by the weather": {weather: weather}, "by the weather and forecasts": {documents: documents, weather: weather},
+	} {
 		t.Run(name, func(t *testing.T) {
 			setup := backtest.Setup{
-				Actuals: actuals, Documents: documents, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
-				MaxAge: 24 * hour, Terms: plan.Terms{WaitPrice: 0.001, MinGain: 0.01}, Ceiling: ceiling,
+				Actuals: actuals, Documents: tt.documents, Weather: tt.weather, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
+				MaxAge: 24 * hour, Terms: plan.Terms{WaitPrice: 0.001, MinGain: 0.01}, Ceiling: tt.ceiling, WeatherDelay: 6 * hour,
 			}
 			plain, err := setup.Run(t.Context(), policies...)
 			if err != nil {
@@ -289,7 +298,8 @@ func TestNoLookAhead(t *testing.T) {
 				seed := uint64(i + 1)
 				random := rand.New(rand.NewPCG(seed, seed))
 				changed := setup
-				changed.Actuals, changed.Documents = disturb(random, actuals, documents, cut)
+				changed.Actuals, changed.Documents = disturb(random, actuals, tt.documents, cut)
+				changed.Weather = otherWind(random, tt.weather, cut.Add(-6*hour))
 				other, err := changed.Run(t.Context(), policies...)
 				if err != nil {
 					t.Fatal(err)
@@ -320,6 +330,35 @@ func disturb(random *rand.Rand, actuals backtest.Actuals, documents []backtest.D
 		others = append(others, backtest.Document{Issued: document.Issued, Series: forecast.NewSeries(ahead)})
 	}
 	return backtest.Actuals{Series: forecast.NewSeries(slots), SlotWidth: actuals.SlotWidth}, others
+}
+
+// windOf returns forecasts of the wind for two days, which comes with clean electricity.
+func windOf(actuals backtest.Actuals) []backtest.WeatherIssue {
+	var issues []backtest.WeatherIssue
+	slots := actuals.Series.Slots()
+	for d := 0; d+2 <= len(slots)/24; d++ {
+		issue := backtest.WeatherIssue{Issued: slots[24*d].Start}
+		for _, slot := range slots[24*d : 24*(d+2)] {
+			issue.Weather = append(issue.Weather, forecast.WeatherHour{Start: slot.Start, WindSpeed: max(0, 20-slot.Intensity/30), Temperature: 10, SolarRadiation: math.NaN()})
+		}
+		issues = append(issues, issue)
+	}
+	return issues
+}
+
+// otherWind changes the forecasts of the wind that are issued after the cut.
+func otherWind(random *rand.Rand, issues []backtest.WeatherIssue, cut time.Time) []backtest.WeatherIssue {
+	var others []backtest.WeatherIssue
+	for _, issue := range issues {
+		if issue.Issued.After(cut) {
+			issue.Weather = slices.Clone(issue.Weather)
+			for i := range issue.Weather {
+				issue.Weather[i].WindSpeed *= 0.3 + 1.4*random.Float64()
+			}
+		}
+		others = append(others, issue)
+	}
+	return others
 }
 
 // compareStarts wants all starts up to the cut to be the same, and some later starts to differ for

@@ -29,16 +29,23 @@ type WeatherIssues struct {
 	Skipped SkippedRows
 }
 
-// The columns of the weather, and names of them that are usual. Of several winds the highest counts,
-// which is nearest to the turbines.
+// The columns of the weather.
+const (
+	windColumn        = "wind_speed_10m"
+	temperatureColumn = "temperature_2m"
+	radiationColumn   = "shortwave_radiation"
+)
+
+// weatherColumns returns the columns of the weather, and names of them that are usual. Of several winds, that at the height
+// of the turbines counts.
 func weatherColumns() []column {
 	return []column{
-		{name: "wind_speed_10m", optional: true, also: []string{
+		{name: windColumn, optional: true, also: []string{
 			"windspeed100m", "windspeed100mms", "windspeed120m", "windspeed120mms", "windspeed80m", "windspeed80mms",
 			"windspeed10m", "windspeed10mms", "windspeed", "windspeedms", "wind",
 		}},
-		{name: "temperature_2m", optional: true, also: []string{"temperature2m", "temperature2mc", "temperature", "airtemperature", "temp"}},
-		{name: "shortwave_radiation", optional: true, also: []string{
+		{name: temperatureColumn, optional: true, also: []string{"temperature2m", "temperature2mc", "temperature", "airtemperature", "temp"}},
+		{name: radiationColumn, optional: true, also: []string{
 			"shortwaveradiation", "shortwaveradiationwm", "solarradiation", "globalradiation", "ghi", "radiation",
 		}},
 	}
@@ -52,7 +59,9 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	var w WeatherIssues
 	issues := map[int64]map[int64]forecast.WeatherHour{} // by Unix seconds
 	columns := append([]column{issued(), timestamp()}, weatherColumns()...)
+	hasWeather := false
 	err := w.Skipped.read(name, r, columns, func(t *table) error {
+		hasWeather = hasWeather || t.has(windColumn) || t.has(temperatureColumn) || t.has(radiationColumn)
 		at, err := t.time("issued")
 		if err != nil {
 			return err
@@ -75,8 +84,11 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	if err != nil {
 		return WeatherIssues{}, err
 	}
-	if len(issues) == 0 {
+	switch {
+	case len(issues) == 0:
 		return WeatherIssues{}, fmt.Errorf("%s has no usable row%s", name, w.Skipped.firstProblem())
+	case !hasWeather:
+		return WeatherIssues{}, fmt.Errorf("%s, line 1: no weather: want one of the columns %s, %s, %s", name, windColumn, temperatureColumn, radiationColumn)
 	}
 	for _, at := range slices.Sorted(maps.Keys(issues)) {
 		issue := WeatherIssue{Issued: time.Unix(at, 0).UTC()}
@@ -89,30 +101,24 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	return w, nil
 }
 
-// weatherHour reads the weather of an hour, and counts the columns of the file that have no value. One
-// column must be in the file.
+// weatherHour reads the weather of an hour, and counts the columns of the file that have no value.
 func (t *table) weatherHour() (given forecast.WeatherHour, unknown int, err error) {
 	given.Start, err = t.time("timestamp")
 	if err != nil {
 		return forecast.WeatherHour{}, 0, err
 	}
-	columns := 0
 	for i, into := range []*float64{&given.WindSpeed, &given.Temperature, &given.SolarRadiation} {
 		*into = math.NaN()
 		name := weatherColumns()[i].name
 		if !t.has(name) {
 			continue
 		}
-		columns++
 		value, err := strconv.ParseFloat(t.text(name), 64)
 		if err != nil || math.IsInf(value, 0) || math.IsNaN(value) {
 			unknown++
 			continue
 		}
 		*into = value
-	}
-	if columns == 0 {
-		return forecast.WeatherHour{}, 0, fmt.Errorf("%s, line 1: no weather: %s", t.name, wantedColumns(weatherColumns()))
 	}
 	return given, unknown, nil
 }
