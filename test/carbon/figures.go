@@ -30,16 +30,13 @@ func below(name, unit string, value, target float64) figure {
 // measure prints all figures.
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
-	withoutWeather := slices.Clone(regions)
-	for i := range withoutWeather {
-		withoutWeather[i].weather = nil
-	}
+	without := withoutWeather(regions)
 	for _, m := range []struct {
 		regions []region
 		measure func(context.Context, []region, io.Writer) ([]figure, error)
 	}{
-		{withoutWeather, measureCost}, {withoutWeather, measurePlain}, {withoutWeather, measureProduction}, {withoutWeather, measurePast},
-		{regions, measureWeather}, {withoutWeather, measureStale}, {withoutWeather, measureCold}, {withoutWeather, measureWarm}, {withoutWeather, measureCeiling},
+		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {regions, measureWeather},
+		{without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling},
 	} {
 		figures, err := m.measure(ctx, m.regions, out)
 		if err != nil {
@@ -59,6 +56,15 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 		fmt.Fprintf(out, "figure %s %.3f %s\n", f.name, f.value, f.unit)
 	}
 	return nil
+}
+
+// withoutWeather returns the regions as if nobody forecast their weather.
+func withoutWeather(regions []region) []region {
+	without := slices.Clone(regions)
+	for i := range without {
+		without[i].weather = nil
+	}
+	return without
 }
 
 // measureCost measures how long a user waits for a simulation, alone on the machine.
