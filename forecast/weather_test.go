@@ -182,7 +182,7 @@ func TestHoursBetweenTwoForecastsOfTheWeatherAreInterpolated(t *testing.T) {
 
 func TestNoWeatherBreaksAModel(t *testing.T) {
 	far := []time.Time{{}, hr(0), hr(500), time.Unix(0, 0), time.Date(2199, 12, 31, 23, 0, 0, 0, time.UTC), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(math.MinInt64, 0), time.Unix(math.MaxInt64, 0)}
-	values := []float64{0, -0.0, math.NaN(), math.Inf(1), math.Inf(-1), 1e308, -1e308, 5e-324, 150, -50, 70}
+	values := []float64{0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1e308, -1e308, 5e-324, 150, -50, 70}
 	var m Model
 	for i, received := range far {
 		var w Weather

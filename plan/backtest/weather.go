@@ -57,34 +57,14 @@ func weatherColumns() []column {
 // unknown. Otherwise it is like [ReadForecasts].
 func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	var w WeatherIssues
-	issues := map[int64]map[int64]forecast.WeatherHour{} // by Unix seconds
-	columns := append([]column{issued(), timestamp()}, weatherColumns()...)
-	hasWeather := false
-	err := w.Skipped.read(name, r, columns, func(t *table) error {
+	issues, hasWeather := weatherByIssue{}, false
+	err := w.Skipped.read(name, r, append([]column{issued(), timestamp()}, weatherColumns()...), func(t *table) error {
 		hasWeather = hasWeather || t.has(windColumn) || t.has(temperatureColumn) || t.has(radiationColumn)
-		at, err := t.time("issued")
-		if err != nil {
-			return err
-		}
-		given, unknown, err := t.weatherHour()
-		if err != nil {
-			return err
-		}
-		if issues[at.Unix()] == nil {
-			issues[at.Unix()] = map[int64]forecast.WeatherHour{}
-		}
-		if _, ok := issues[at.Unix()][given.Start.Unix()]; ok {
-			w.Skipped.Repeated++
-			return nil
-		}
-		issues[at.Unix()][given.Start.Unix()] = given
-		w.UnknownValues += unknown
-		return nil
+		return w.readRow(t, issues)
 	})
-	if err != nil {
-		return WeatherIssues{}, err
-	}
 	switch {
+	case err != nil:
+		return WeatherIssues{}, err
 	case len(issues) == 0:
 		return WeatherIssues{}, fmt.Errorf("%s has no usable row%s", name, w.Skipped.firstProblem())
 	case !hasWeather:
@@ -99,6 +79,33 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 		w.Issues = append(w.Issues, issue)
 	}
 	return w, nil
+}
+
+// weatherByIssue has hours by their issue and their start, in Unix seconds.
+type weatherByIssue map[int64]map[int64]forecast.WeatherHour
+
+// readRow adds the hour of a row, unless an earlier row has it.
+func (w *WeatherIssues) readRow(t *table, issues weatherByIssue) error {
+	at, err := t.time("issued")
+	if err != nil {
+		return err
+	}
+	given, unknown, err := t.weatherHour()
+	if err != nil {
+		return err
+	}
+	hours := issues[at.Unix()]
+	if hours == nil {
+		hours = map[int64]forecast.WeatherHour{}
+		issues[at.Unix()] = hours
+	}
+	if _, ok := hours[given.Start.Unix()]; ok {
+		w.Skipped.Repeated++
+		return nil
+	}
+	hours[given.Start.Unix()] = given
+	w.UnknownValues += unknown
+	return nil
 }
 
 // weatherHour reads the weather of an hour, and counts the columns of the file that have no value.
