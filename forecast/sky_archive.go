@@ -50,7 +50,7 @@ func (s *sky) add(heard *sky) {
 	if heard.received.IsZero() {
 		return
 	}
-	s.weather = s.weather.revisedBy(heard.weather, hourOf(heard.received))
+	s.weather, _ = s.weather.revisedBy(heard.weather, hourOf(heard.received))
 	s.received = later(s.received, heard.received)
 	for _, o := range heard.outlooks {
 		if n := len(s.outlooks); n == 0 || o.knownAt > s.outlooks[n-1].knownAt {

@@ -46,7 +46,7 @@ func TestAWeatherOfTheWrongDayExplainsLess(t *testing.T) {
 			for i := range issue.weather {
 				issue.weather[i].Start = issue.weather[i].Start.Add(time.Duration(shift) * time.Hour)
 			}
-			w = w.revisedBy(issue.weather.hours(hourOf(issue.received)), hourOf(issue.received))
+			w, _ = w.revisedBy(issue.weather.hours(hourOf(issue.received)), hourOf(issue.received))
 		}
 		missed, all, mean := 0.0, 0.0, average(g.at, g.first+36*day, 30*day, 1, every)
 		for h := g.first + 3*day; h < g.first+36*day; h++ {
