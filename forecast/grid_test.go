@@ -193,7 +193,30 @@ func readTrace(t *testing.T, region string, days int) *grid {
 			g.actual = append(g.actual, parseNumber(t, row[1]))
 		}
 	}
+	g.weather = readWeather(t, region, startOf(g.first), startOf(g.first.plus(days*day)))
 	return g
+}
+
+// readWeather reads the weather of a real grid that is issued within some time, if there is any. It is
+// received six hours later.
+func readWeather(t *testing.T, region string, from, to time.Time) []receivedWeather {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(traceFolder(), region+".weather.csv")); err != nil {
+		return nil
+	}
+	var all []receivedWeather
+	for _, row := range readRows(t, region+".weather.csv") {
+		received := parseInstant(t, row[0]).Add(6 * time.Hour)
+		if received.Before(from) || received.After(to) {
+			continue
+		}
+		if n := len(all); n == 0 || !all[n-1].received.Equal(received) {
+			all = append(all, receivedWeather{received: received})
+		}
+		newest := &all[len(all)-1]
+		newest.weather = append(newest.weather, WeatherHour{parseInstant(t, row[1]), parseNumber(t, row[2]), parseNumber(t, row[3]), parseNumber(t, row[4])})
+	}
+	return all
 }
 
 // readRows reads a file of the traces, without its header.
