@@ -3,7 +3,7 @@ package forecast
 import "math"
 
 // featureCount is the largest number of features that a prediction is made of.
-const featureCount = 12
+const featureCount = 14
 
 // A vector has a value for each feature. Unused and unknown features are zero.
 type vector [featureCount]float64
@@ -72,7 +72,8 @@ func (s *forecastFeatures) names() []string {
 		"forecast's error at that hour yesterday", "change in the last hour", "bias of that hour",
 	}
 	if len(s.outlooks) > 0 {
-		names = append(names, "change by weather", "error now of the outlook by weather")
+		names = append(names, "change by weather beyond that in the forecast", "error now of the outlook by weather beyond the forecast's",
+			"change in the last 3 hours", "change in the last 6 hours")
 	}
 	return names
 }
@@ -91,14 +92,11 @@ func (s *forecastFeatures) at(v, u hour) (vector, bool) {
 	if math.IsNaN(ahead - here) {
 		return vector{}, false
 	}
-	b, before, outlookChange, outlookError := sameHourBefore(v, u), math.NaN(), math.NaN(), math.NaN()
+	b, before := sameHourBefore(v, u), math.NaN()
 	if now.earlier != nil {
 		before = now.earlier.at(v)
 	}
-	if o := s.outlooks.newest(v); o != nil {
-		outlookChange, outlookError = o.at(u)-o.at(v), o.at(v)-level
-	}
-	return zeroUnknown(vector{
+	x := vector{
 		ahead - here,
 		here - level,
 		before - level,
@@ -109,9 +107,12 @@ func (s *forecastFeatures) at(v, u hour) (vector, bool) {
 		s.actualErrors.at(b) - s.actualErrors.at(v-day),
 		level - s.past.actual.at(v-1),
 		s.past.spreadAt(v),
-		outlookChange,
-		outlookError,
-	}), true
+	}
+	if o := s.outlooks.newest(v); o != nil {
+		x[10], x[11] = o.at(u)-o.at(v)-(ahead-here), o.at(v)-here
+		x[12], x[13] = level-s.past.actual.at(v-3), level-s.past.actual.at(v-6)
+	}
+	return zeroUnknown(x), true
 }
 
 // ruleOfThumb follows the change in the forecast, from the level now to the level of the forecast,
@@ -130,7 +131,12 @@ func (p *past) mixedWithDays(v hour, forecast, days float64) float64 {
 }
 
 func (s *forecastFeatures) prior(lead float64) vector {
-	return vector{0: 0.7, 1: 0.7 * fade(int(math.Round(lead)), fadeHours), 4: 0.3}
+	faded := fade(int(math.Round(lead)), fadeHours)
+	w := vector{0: 0.7, 1: 0.7 * faded, 4: 0.3}
+	if len(s.outlooks) > 0 {
+		w[10], w[11] = 0.3, 0.1*faded
+	}
+	return w
 }
 
 // fadeHours is the time over which today's level makes way for the level of the forecast.

@@ -42,8 +42,11 @@ type learner struct {
 	weights      [leadBuckets][day]vector
 	sampleScale  float64 // new samples weigh more, instead of old ones less
 	learnedHours int     // how many hours have been learned
-	// past is the learner that sees the past alone; nil for that learner itself.
-	past *learner
+	// beside is the learner that knows less, and is asked while this one learns: the one that sees the
+	// outlook, if there is any, and then the one that sees the past alone; nil for that one itself.
+	beside *learner
+	// besideShare is how much the learner beside this one always counts.
+	besideShare float64
 }
 
 // moments are weighted sums over samples (x, y).
@@ -230,10 +233,13 @@ func (l *learner) change(v, u hour) (float64, bool) {
 	if learned := l.learnedShare(); learned < 1 {
 		sum = learned*sum + (1-learned)*l.unlearned(v, u)
 	}
+	if l.besideShare > 0 {
+		sum = (1-l.besideShare)*sum + l.besideShare*l.besideChange(v, u)
+	}
 	return sum, true
 }
 
-// pastShare is how much the past alone counts beside a forecast whose errors are unknown.
+// pastShare is how much the learner beside counts beside a forecast whose errors are unknown.
 const pastShare = 0.5
 
 // unlearned returns the change that is expected before the learner has learned anything: the rule of
@@ -241,15 +247,19 @@ const pastShare = 0.5
 // the intensities of the last weeks at once, but not the forecasts of these weeks.
 func (l *learner) unlearned(v, u hour) float64 {
 	rule := l.features.ruleOfThumb(v, u)
-	if l.past == nil {
-		return rule
+	for b := l.beside; b != nil; b = b.beside {
+		if change, ok := b.change(v, u); ok {
+			share := pastShare * b.learnedShare()
+			return (1-share)*rule + share*change
+		}
 	}
-	change, ok := l.past.change(v, u)
-	if !ok {
-		return rule
-	}
-	share := pastShare * l.past.learnedShare()
-	return (1-share)*rule + share*change
+	return rule
+}
+
+// besideChange returns the change that the learner beside this one expects, or no change.
+func (l *learner) besideChange(v, u hour) float64 {
+	change, _ := l.beside.change(v, u)
+	return change
 }
 
 // learnedShare returns the share of a prediction that is learned, in 0..1. The rest is the rule of
@@ -260,11 +270,15 @@ func (l *learner) learnedShare() float64 { return min(1, float64(l.learnedHours)
 func (l *learner) contributions(v, u hour) []Contribution {
 	x, _ := l.features.at(v, u)
 	var terms []Contribution
+	own := 1 - l.besideShare
 	for i, name := range l.features.names() {
-		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
+		terms = append(terms, Contribution{name, own * l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
 	}
 	if learned := l.learnedShare(); learned < 1 {
-		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.unlearned(v, u)})
+		terms = append(terms, Contribution{"rule of thumb, while learning", own * (1 - learned) * l.unlearned(v, u)})
+	}
+	if l.besideShare > 0 {
+		terms = append(terms, Contribution{"what the past alone tells", l.besideShare * l.besideChange(v, u)})
 	}
 	return terms
 }

@@ -205,11 +205,11 @@ func (k *knowledge) receive(series *Series, received time.Time) {
 	k.archiveForecast(next)
 }
 
-// lastHeard returns when the newest forecast was received or until when the intensity was measured,
-// whichever is later. If there is neither, it returns the zero time or the epoch.
+// lastHeard returns when the newest forecast or weather was received or until when the intensity was
+// measured, whichever is the latest. If there is none, it returns the zero time or the epoch.
 func (m *Model) lastHeard() time.Time {
 	defer m.lock()()
-	return later(m.received, m.gauge.measuredUntil)
+	return later(later(m.received, m.sky.received), m.gauge.measuredUntil)
 }
 
 // archiveForecast archives a forecast and gives it to the learners.
@@ -327,12 +327,18 @@ func (k *knowledge) forecastLearner(lag int) *learner {
 		return l
 	}
 	l := k.taught(&forecastFeatures{past: &k.past, lag: lag}, lag, 0)
+	if len(k.sky.outlooks) > 0 {
+		l.beside = k.outlookLearner(0)
+	}
 	if k.forecastLearners == nil {
 		k.forecastLearners = map[int]*learner{}
 	}
 	k.forecastLearners[lag] = l
 	return l
 }
+
+// outlookBesideShare is how much the past alone counts beside an outlook.
+const outlookBesideShare = 0.2
 
 // outlookLearner returns the learner for outlooks that are lag hours late. A new learner first learns
 // from the archive.
@@ -341,6 +347,7 @@ func (k *knowledge) outlookLearner(lag int) *learner {
 		return l
 	}
 	l := k.taught(newOutlookFeatures(&k.past, lag), 0, lag)
+	l.besideShare = outlookBesideShare
 	if k.outlookLearners == nil {
 		k.outlookLearners = map[int]*learner{}
 	}
@@ -352,7 +359,7 @@ func (k *knowledge) outlookLearner(lag int) *learner {
 // hours each.
 func (k *knowledge) taught(s featureSet, forecastLag, outlookLag int) *learner {
 	l := newLearner(s)
-	l.past = k.learnerOfPast()
+	l.beside = k.learnerOfPast()
 	forecasts, outlooks := k.archive, k.sky.outlooks
 	hear := func(until hour) {
 		for ; len(forecasts) > 0 && forecasts[0].knownAt.plus(forecastLag) <= until; forecasts = forecasts[1:] {

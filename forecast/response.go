@@ -8,8 +8,9 @@ const (
 	// responseTerms is how many terms explain the intensity of an hour: one for each hour of the day,
 	// one more for each hour of a weekend day, and those of the weather.
 	responseTerms = 2*day + weatherTerms
-	// responseMemoryDays is the time after which an hour counts 1/e of what it counted at first.
-	responseMemoryDays = 100
+	// responseMemoryDays is the time after which an hour counts 1/e of what it counted at first. A longer
+	// memory is no better, and would not survive a restart: weather is kept for eight weeks.
+	responseMemoryDays = 60
 	// outlookHours is how far an outlook reaches, from the beginning of the day on.
 	outlookHours = 5 * day
 )

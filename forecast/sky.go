@@ -35,28 +35,29 @@ func (k *knowledge) hearWeather(news weather, received time.Time) {
 		return
 	}
 	now := hourOf(received)
-	before := k.sky.weather
-	revised := before.revisedBy(news, now)
-	if !before.hasNews(&revised) {
+	revised, changed := k.sky.weather.revisedBy(news, now)
+	if len(changed) == 0 {
 		return
 	}
 	k.followForecast(received)
+	explained := k.countExplained(&revised, changed)
 	k.sky.weather, k.sky.received = revised, received
-	if k.response == nil || k.countExplained(&revised)-k.countExplained(&before) >= learnedAnewHours {
+	if k.response == nil || explained >= learnedAnewHours {
 		k.response = k.learnedResponse()
 	}
 	k.lookOut(now)
 }
 
-// countExplained returns how many hours have a known intensity and a known weather.
-func (k *knowledge) countExplained(w *weather) int {
-	n := 0
-	for h := range k.pastHours() {
-		if w.isKnownAt(h) && !math.IsNaN(k.past.actual.at(h)) {
-			n++
+// countExplained returns how many of some hours have got a first value of the weather, and have a known
+// intensity to learn from.
+func (k *knowledge) countExplained(revised *weather, changed []hour) int {
+	explained := map[hour]bool{}
+	for _, h := range changed {
+		if !math.IsNaN(k.past.actual.at(h)) && h < k.past.closedUntil() && revised.isKnownAt(h) && !k.sky.weather.isKnownAt(h) {
+			explained[h] = true
 		}
 	}
-	return n
+	return len(explained)
 }
 
 // pastHours yields the hours that are over.
@@ -104,11 +105,14 @@ func (k *knowledge) lookOut(now hour) {
 // archiveOutlook archives an outlook and gives it to the learners.
 func (k *knowledge) archiveOutlook(next archivedForecast) {
 	k.sky.outlooks = archived(k.sky.outlooks, next, outlookSpacingHours)
-	k.outlookLearner(0)
+	seesOutlook := k.outlookLearner(0)
 	for _, learners := range []map[int]*learner{k.forecastLearners, k.outlookLearners} {
 		for _, l := range learners {
 			l.features.receiveOutlook(next.knownAt, &next.values)
 			l.grow()
 		}
+	}
+	for _, l := range k.forecastLearners {
+		l.beside = seesOutlook
 	}
 }

@@ -33,21 +33,23 @@ const maxWeatherGapHours = 6
 // is NaN.
 type conditions [weatherValues]float64
 
-// conditions returns the values of an hour. Values that no weather has are unknown.
-func (w WeatherHour) conditions() conditions {
-	return conditions{
-		within(w.WindSpeed, 0, 150),
-		within(w.Temperature, -100, 70),
-		within(w.SolarRadiation, -50, 2000), // sensors read a little below zero at night
-	}
+// weatherBounds returns the lowest and the highest value that weather can have. Sensors of radiation read
+// a little below zero at night.
+func weatherBounds() [weatherValues][2]float64 {
+	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}}
 }
 
-// within returns a value in the precision of [Model.Save], or NaN if it is out of bounds.
-func within(value, low, high float64) float64 {
-	if !(value >= low && value <= high) {
-		return math.NaN()
+// conditions returns the values of an hour, in the precision of [Model.Save]. Values that no weather has
+// are unknown.
+func (w WeatherHour) conditions() conditions {
+	c := conditions{w.WindSpeed, w.Temperature, w.SolarRadiation}
+	for i, bounds := range weatherBounds() {
+		if !(c[i] >= bounds[0] && c[i] <= bounds[1]) {
+			c[i] = math.NaN()
+		}
+		c[i] = float64(float32(c[i]))
 	}
-	return float64(float32(value))
+	return c
 }
 
 // weather is what is known of the weather by the hour: the hours that are over as they were expected
@@ -74,17 +76,25 @@ func (w *weather) isKnownAt(h hour) bool {
 
 // hours returns the weather within the time that counts at the hour now. It fills short gaps.
 func (w Weather) hours(now hour) weather {
+	first, end := now+horizonHours, hour(0)
+	for _, given := range w {
+		if h := hourOf(given.Start); counts(h, now) {
+			first, end = min(first, h), max(end, h+1)
+		}
+	}
 	var hourly weather
-	first, end := now-retentionHours, now+horizonHours
+	if first >= end {
+		return hourly
+	}
+	for i := range hourly {
+		hourly[i] = unknown(first, end)
+	}
 	for _, given := range w {
 		h := hourOf(given.Start)
-		if h < first || h >= end {
+		if !counts(h, now) {
 			continue
 		}
 		for i, value := range given.conditions() {
-			if len(hourly[i].values) == 0 {
-				hourly[i] = unknown(first, end)
-			}
 			hourly[i].set(h, value)
 		}
 	}
@@ -94,26 +104,27 @@ func (w Weather) hours(now hour) weather {
 	return hourly
 }
 
-// revisedBy returns the weather after news that came in the hour now. Of hours that are over, news
-// counts if nothing was known.
-func (w *weather) revisedBy(news weather, now hour) weather {
-	var revised weather
-	for i := range w {
-		revised[i] = united(news[i].span(now, now+horizonHours), united(w[i], news[i]))
-		revised[i] = revised[i].part(now-retentionHours, now+horizonHours)
-	}
-	return revised
-}
+// counts reports whether the weather of an hour is of use at the hour now.
+func counts(h, now hour) bool { return h >= now-retentionHours && h < now+horizonHours }
 
-// hasNews reports whether another state of the same weather knows what w does not know, or knows
-// otherwise.
-func (w *weather) hasNews(o *weather) bool {
-	for i := range o {
-		for k, v := range o[i].values {
-			if !math.IsNaN(v) && v != w[i].at(o[i].first.plus(k)) {
-				return true
+// revisedBy returns the weather after news that came in the hour now. Of hours that are over, news
+// counts if nothing was known. It also returns the hours that
+// have changed, once for each value.
+func (w *weather) revisedBy(news weather, now hour) (revised weather, changed []hour) {
+	for i := range w {
+		revised[i] = w[i].part(now-retentionHours, now+horizonHours)
+		if news[i].first < revised[i].first || len(revised[i].values) == 0 {
+			revised[i] = united(revised[i], unknown(news[i].first, news[i].end()))
+		}
+		for k, v := range news[i].values {
+			h := news[i].first.plus(k)
+			before := revised[i].at(h)
+			if math.IsNaN(v) || v == before || h < now && !math.IsNaN(before) {
+				continue
 			}
+			revised[i].set(h, v)
+			changed = append(changed, h)
 		}
 	}
-	return false
+	return revised, changed
 }

@@ -90,7 +90,7 @@ func (f *fetchFlags) runWeather(ctx context.Context, e env) error {
 	if r.Issued.IsZero() {
 		r.Issued = e.now().UTC().Truncate(time.Second)
 	}
-	write := func(w *screen.Screen) error { return writeWeather(w, r) }
+	write := func(w *screen.Screen) error { return writeWeatherCSV(w, r) }
 	if f.file == "" {
 		err = write(e.stdout)
 	} else {
@@ -107,8 +107,8 @@ func (f *fetchFlags) runWeather(ctx context.Context, e env) error {
 	return nil
 }
 
-// writeWeather writes CSV as simulate --weather reads it. An unknown value is an empty cell.
-func writeWeather(w io.Writer, r provider.WeatherReading) error {
+// writeWeatherCSV writes CSV as simulate --weather reads it. An unknown value is an empty cell.
+func writeWeatherCSV(w io.Writer, r provider.WeatherReading) error {
 	out := csv.NewWriter(w)
 	_ = out.Write([]string{"issued", "timestamp", "wind_speed_10m", "temperature_2m", "shortwave_radiation"}) // Flush returns the error
 	cell := func(value float64) string {

@@ -29,16 +29,24 @@ type WeatherIssues struct {
 	Skipped SkippedRows
 }
 
-// The columns of the weather, and names of them that are usual. Of several winds the highest counts,
-// which is nearest to the turbines.
+// The columns of the weather.
+const (
+	windColumn        = "wind_speed_10m"
+	temperatureColumn = "temperature_2m"
+	radiationColumn   = "shortwave_radiation"
+)
+
+// weatherColumns returns the columns of the weather, and names of them that are usual. Of several winds, that at the height
+// of the turbines counts.
 func weatherColumns() []column {
 	return []column{
-		{name: "wind_speed_10m", optional: true, also: []string{
-			"windspeed100m", "windspeed120m", "windspeed80m", "windspeed10m", "windspeed", "wind", "windspeedms", "ws", "ff",
+		{name: windColumn, optional: true, also: []string{
+			"windspeed100m", "windspeed100mms", "windspeed120m", "windspeed120mms", "windspeed80m", "windspeed80mms",
+			"windspeed10m", "windspeed10mms", "windspeed", "windspeedms", "wind",
 		}},
-		{name: "temperature_2m", optional: true, also: []string{"temperature2m", "temperature", "airtemperature", "temp", "t2m", "tt"}},
-		{name: "shortwave_radiation", optional: true, also: []string{
-			"shortwaveradiation", "solarradiation", "globalradiation", "ghi", "solar", "radiation", "ssrd", "dswrf",
+		{name: temperatureColumn, optional: true, also: []string{"temperature2m", "temperature2mc", "temperature", "airtemperature", "temp"}},
+		{name: radiationColumn, optional: true, also: []string{
+			"shortwaveradiation", "shortwaveradiationwm", "solarradiation", "globalradiation", "ghi", "radiation",
 		}},
 	}
 }
@@ -49,33 +57,18 @@ func weatherColumns() []column {
 // unknown. Otherwise it is like [ReadForecasts].
 func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	var w WeatherIssues
-	issues := map[int64]map[int64]forecast.WeatherHour{} // by Unix seconds
-	columns := append([]column{issued(), timestamp()}, weatherColumns()...)
-	err := w.Skipped.read(name, r, columns, func(t *table) error {
-		at, err := t.time("issued")
-		if err != nil {
-			return err
-		}
-		given, unknown, err := t.weather()
-		if err != nil {
-			return err
-		}
-		if issues[at.Unix()] == nil {
-			issues[at.Unix()] = map[int64]forecast.WeatherHour{}
-		}
-		if _, ok := issues[at.Unix()][given.Start.Unix()]; ok {
-			w.Skipped.Repeated++
-			return nil
-		}
-		issues[at.Unix()][given.Start.Unix()] = given
-		w.UnknownValues += unknown
-		return nil
+	issues, hasWeather := weatherByIssue{}, false
+	err := w.Skipped.read(name, r, append([]column{issued(), timestamp()}, weatherColumns()...), func(t *table) error {
+		hasWeather = hasWeather || t.has(windColumn) || t.has(temperatureColumn) || t.has(radiationColumn)
+		return w.readRow(t, issues)
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return WeatherIssues{}, err
-	}
-	if len(issues) == 0 {
+	case len(issues) == 0:
 		return WeatherIssues{}, fmt.Errorf("%s has no usable row%s", name, w.Skipped.firstProblem())
+	case !hasWeather:
+		return WeatherIssues{}, fmt.Errorf("%s, line 1: no weather: want one of the columns %s, %s, %s", name, windColumn, temperatureColumn, radiationColumn)
 	}
 	for _, at := range slices.Sorted(maps.Keys(issues)) {
 		issue := WeatherIssue{Issued: time.Unix(at, 0).UTC()}
@@ -88,8 +81,35 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	return w, nil
 }
 
-// weather reads the weather of an hour, and counts the columns of the file that have no value.
-func (t *table) weather() (given forecast.WeatherHour, unknown int, err error) {
+// weatherByIssue has hours by their issue and their start, in Unix seconds.
+type weatherByIssue map[int64]map[int64]forecast.WeatherHour
+
+// readRow adds the hour of a row, unless an earlier row has it.
+func (w *WeatherIssues) readRow(t *table, issues weatherByIssue) error {
+	at, err := t.time("issued")
+	if err != nil {
+		return err
+	}
+	given, unknown, err := t.weatherHour()
+	if err != nil {
+		return err
+	}
+	hours := issues[at.Unix()]
+	if hours == nil {
+		hours = map[int64]forecast.WeatherHour{}
+		issues[at.Unix()] = hours
+	}
+	if _, ok := hours[given.Start.Unix()]; ok {
+		w.Skipped.Repeated++
+		return nil
+	}
+	hours[given.Start.Unix()] = given
+	w.UnknownValues += unknown
+	return nil
+}
+
+// weatherHour reads the weather of an hour, and counts the columns of the file that have no value.
+func (t *table) weatherHour() (given forecast.WeatherHour, unknown int, err error) {
 	given.Start, err = t.time("timestamp")
 	if err != nil {
 		return forecast.WeatherHour{}, 0, err

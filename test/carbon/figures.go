@@ -34,17 +34,14 @@ func below(name, unit string, value, target float64) figure {
 // measure prints all figures.
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
-	withoutWeather := slices.Clone(regions)
-	for i := range withoutWeather {
-		withoutWeather[i].weather = nil
-	}
+	without := withoutWeather(regions)
 	for _, m := range []struct {
 		regions []region
 		measure func(context.Context, []region, io.Writer) ([]figure, error)
 	}{
-		{withoutWeather, measureCost}, {withoutWeather, measurePlain}, {withoutWeather, measureProduction}, {withoutWeather, measurePast}, {withoutWeather, measureCaution},
-		{regions, measureWeather}, {withoutWeather, measureStale}, {withoutWeather, measureCold}, {withoutWeather, measureWarm}, {withoutWeather, measureCeiling},
-		{withoutWeather, measurePausing}, {withoutWeather, measureWidening},
+		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {without, measureCaution},
+		{regions, measureWeather}, {without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling},
+		{without, measurePausing}, {without, measureWidening},
 	} {
 		figures, err := m.measure(ctx, m.regions, out)
 		if err != nil {
@@ -64,6 +61,15 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 		fmt.Fprintf(out, "figure %s %.3f %s\n", f.name, f.value, f.unit)
 	}
 	return nil
+}
+
+// withoutWeather returns the regions as if nobody forecast their weather.
+func withoutWeather(regions []region) []region {
+	without := slices.Clone(regions)
+	for i := range without {
+		without[i].weather = nil
+	}
+	return without
 }
 
 // measureCost measures how long a user waits for a simulation, alone on the machine.
