@@ -224,7 +224,7 @@ test-e2e/1 test-e2e/2: test-e2e/%:
 names = sed -nE 's/^func (Test[A-Za-z0-9]+)\(.*/\1/p' test/e2e/$(1)test.go
 
 # The tests with Karpenter, and those of work of other engines, which need the engines themselves.
-ENGINE_FILES := {engine,karpenter,kueue,leave_order,nodepool,whole}_*
+ENGINE_FILES := {engine,karpenter,kueue,leave_order,nodepool,pause,whole}_*
 OF_ENGINES = ^($$($(call names,$(ENGINE_FILES)) | paste -sd '|'))$$
 
 .PHONY: test-slow

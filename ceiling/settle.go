@@ -133,7 +133,7 @@ func (t *target) damp(ceiling int32, c *change, r *record, v verdict, p pace, no
 		cautious = t.fit(*v.cautious, c, v)
 	}
 	if v.followsIntensity {
-		mayFall = r.lowered.Add(p.interval)
+		mayFall = override.MayChange(r.lowered, p.interval, now)
 	}
 	damped, again := override.Damp(r.ceiling, ceiling, cautious, mayFall, now)
 	c.isDamped, c.again = damped != ceiling, again

@@ -220,6 +220,10 @@ func TestSettle(t *testing.T) {
 			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:56:00Z"},
 		},
 		{
+			name: "and by a clock that was ahead", object: inForce(10, map[string]any{v1alpha1.CeilingLoweredAnnotation: "2999-01-01T00:00:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followsIntensity: true},
+			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T12:00:00Z"},
+		},
+		{
 			name: "and when the interval is over", object: inForce(10, map[string]any{v1alpha1.CeilingLoweredAnnotation: "2026-11-22T11:55:00Z"}), v: ceilingOf(5), pace: pace{interval: 5 * time.Minute, followsIntensity: true},
 			max: ptr.To[int32](5), notes: map[string]string{v1alpha1.CeilingAnnotation: "5", v1alpha1.OriginalMaxReplicaCountAnnotation: "40", v1alpha1.CeilingLoweredAnnotation: "2026-11-22T12:00:00Z"},
 		},

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gridlatch/gridlatch/override"
 )
 
 // step is the most that a ceiling is lowered at a time. A HorizontalPodAutoscaler has such steps in
@@ -62,7 +64,7 @@ func (t *target) soften(ceiling int32, c *change, r *record, p pace, now time.Ti
 		return ceiling
 	}
 	if r != nil {
-		if again := r.lowered.Add(p.interval); now.Before(again) {
+		if again := override.MayChange(r.lowered, p.interval, now); now.Before(again) {
 			c.isDamped, c.again = true, again
 			return from
 		}

@@ -21,8 +21,10 @@ import (
 	"github.com/gridlatch/gridlatch/extender"
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
 	"github.com/gridlatch/gridlatch/ledger/keep"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/serving"
 	"github.com/gridlatch/gridlatch/trigger/scaler"
@@ -78,8 +80,10 @@ func TestTheAnnotationsPageHasEveryKey(t *testing.T) {
 	onPage := set{}
 	for _, title := range []string{
 		"What users write", "What users read", "On objects of KEDA: what users write", "On objects of KEDA: what users read",
+		"On Jobs that run wider: what users write", "On Jobs that run wider: what users read",
 		"On NodePools of Karpenter: what users write", "On NodePools of Karpenter: what users read",
-		"On nodes and namespaces", "Resources", "On objects of Gridlatch",
+		"On the ConfigMap of Cluster Autoscaler: what users read",
+		"On nodes and namespaces", "In node selectors", "Resources", "On objects of Gridlatch",
 	} {
 		for key := range column(t, "docs/annotations.md", title) {
 			onPage[v1alpha1.Prefix+key] = true
@@ -135,6 +139,8 @@ func metrics(t *testing.T) []metric {
 	serving.NewMetrics(r, clock.RealClock{}.Now)
 	ceiling.NewMetrics(r)
 	nodepool.NewMetrics(r)
+	nodegroup.NewMetrics(r)
+	widen.NewMetrics(r)
 	keep.NewMetrics(r)
 	exporter.NewMetrics(r)
 	r.MustRegister(&feed.GridCollector{}, &exporter.Exporter{}, &certs.ExpiryCollector{})
@@ -265,7 +271,7 @@ func TestTheEventsPageHasEveryEvent(t *testing.T) {
 		events[reason] = true
 	}
 	onPage := column(t, "docs/events.md", "Events on work and on policies")
-	for _, title := range []string{"Events on objects of KEDA", "Events on NodePools of Karpenter", "Events on CarbonAwareKedaScalers"} {
+	for _, title := range []string{"Events on Jobs that run wider", "Events on objects of KEDA", "Events on NodePools of Karpenter", "Events on node groups of Cluster Autoscaler", "Events on CarbonAwareKedaScalers"} {
 		for reason := range column(t, "docs/events.md", title) {
 			onPage[reason] = true
 		}

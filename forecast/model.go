@@ -63,6 +63,9 @@ type Prediction struct {
 	// the saving, and below 0 the predictions did harm. SavingShare is NaN in the first week, and
 	// if there was nothing to save.
 	SavingShare float64
+	// Differences tells how wrong the predictions of the last weeks were. It is nil if nothing is
+	// predicted.
+	Differences *Differences
 }
 
 // Model predicts the intensity of one location from its forecasts and its actual intensities. The
@@ -93,6 +96,7 @@ type knowledge struct {
 	outlookLearners  map[int]*learner // by how many hours late their outlooks are
 	response         *response        // nil until weather is received
 	hindsight        hindsight
+	differences      differenceErrors
 
 	lastAnswer answer
 }
@@ -245,8 +249,9 @@ func (k *knowledge) freshUntil() time.Time { return k.received.Add(freshFor) }
 
 // restartAt forgets the past and goes on from an instant.
 func (k *knowledge) restartAt(at time.Time) {
-	k.past, k.gauge, k.hindsight = past{}, gauge{measuredUntil: at}, hindsight{}
+	k.past, k.gauge = past{}, gauge{measuredUntil: at}
 	k.historyLearner, k.forecastLearners, k.outlookLearners = nil, nil, nil
+	k.hindsight, k.differences = hindsight{}, differenceErrors{}
 	if k.response != nil {
 		k.response = newResponse()
 	}
@@ -302,7 +307,9 @@ func (k *knowledge) closeHour(h hour, actual float64) {
 		l.closeHour(&k.past, h)
 	}
 	k.learnResponse(h)
-	k.hindsight.step(h, &k.past.actual, k.gatherEvidence(h, h, true).at)
+	expected := k.gatherEvidence(h, h, true).at
+	k.hindsight.step(h, &k.past.actual, expected)
+	k.differences.step(h, &k.past.actual, expected)
 }
 
 // learnerOfPast returns the learner that sees the past alone.

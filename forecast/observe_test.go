@@ -64,7 +64,7 @@ func TestAModelThatStartsWarmIsAsOneThatLivedThroughThePast(t *testing.T) {
 			tell(m)
 			got := m.Predict(hr(now), trust)
 			slots := cmp.Transformer("slots", func(s *Series) []Slot { return s.Slots() })
-			if diff := cmp.Diff(want, got, slots, cmpopts.EquateApprox(1e-9, 0)); diff != "" || got.Basis != BasisHistory {
+			if diff := cmp.Diff(want, got, slots, cmp.AllowUnexported(Differences{}), cmpopts.EquateApprox(1e-9, 0)); diff != "" || got.Basis != BasisHistory {
 				t.Errorf("basis %s\n%s", got.Basis, diff)
 			}
 		})
@@ -82,7 +82,7 @@ func TestARealGridIsLearnedAtOnce(t *testing.T) {
 			t.Errorf("%s: %s", region, v.Doubt)
 		}
 		slots := cmp.Transformer("slots", func(s *Series) []Slot { return s.Slots() })
-		if diff := cmp.Diff(observed(g, to).Predict(now, trust), warm.Predict(now, trust), slots, cmpopts.EquateApprox(1e-9, 0)); diff != "" {
+		if diff := cmp.Diff(observed(g, to).Predict(now, trust), warm.Predict(now, trust), slots, cmp.AllowUnexported(Differences{}), cmpopts.EquateApprox(1e-9, 0)); diff != "" {
 			t.Errorf("%s: %s", region, diff)
 		}
 	}

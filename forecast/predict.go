@@ -144,7 +144,8 @@ func (e *evidence) predict() Prediction {
 	}
 	p := Prediction{Basis: BasisNothing, SavingShare: e.model.hindsight.share()}
 	if len(steps) > 0 {
-		p.Series, p.Basis = withTotals(joinEqual(steps)), e.basis()
+		errors := e.model.differences.Differences // as they are now
+		p.Series, p.Basis, p.Differences = withTotals(joinEqual(steps)), e.basis(), &errors
 	}
 	if len(e.learners) > 0 {
 		p.LearnedTime = time.Duration(e.learners[0].learnedHours) * time.Hour

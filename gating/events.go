@@ -48,6 +48,16 @@ func (h *Announcer) ReleasedWork(o *metav1.PartialObjectMetadata, reason string)
 	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventReleased, "Release", reason)
 }
 
+// PausedWork announces that work that has started waits again.
+func (h *Announcer) PausedWork(o *metav1.PartialObjectMetadata, reason string) {
+	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventPaused, "Pause", reason)
+}
+
+// ResumedWork announces that paused work was released.
+func (h *Announcer) ResumedWork(o *metav1.PartialObjectMetadata, reason string) {
+	h.Announce(o, corev1.EventTypeNormal, v1alpha1.EventResumed, "Resume", reason)
+}
+
 // RefusedRelease announces that the API server refuses to have work released, in its words.
 func (h *Announcer) RefusedRelease(o *metav1.PartialObjectMetadata, message string) {
 	h.Announce(o, corev1.EventTypeWarning, v1alpha1.EventRefused, "Release", plan.Truncate("the API server refuses to release it, and Gridlatch will try again: "+message))

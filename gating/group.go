@@ -40,6 +40,8 @@ type group struct {
 	isRecorded bool
 	// location is where the group is to run, if the policy chooses.
 	location string
+	// run is set if the group runs and may be paused. Such a group is not held.
+	run *policy.RunningTask
 }
 
 // head returns the object whose annotations count for the group.
@@ -72,7 +74,9 @@ func (g *group) startsInAnyCase() bool { return g.wasReleased || g.piece.Runs }
 
 // isPlanned reports whether a start is planned for the group. Other groups start in any case, or
 // wait for their user.
-func (g *group) isPlanned() bool { return !g.startsInAnyCase() && !g.isResumed() && !g.awaitsResume() }
+func (g *group) isPlanned() bool {
+	return g.run != nil || !g.startsInAnyCase() && !g.isResumed() && !g.awaitsResume()
+}
 
 // needsRoom reports whether the group is planned below the ceilings. A group that follows another is
 // planned with that one.
@@ -117,6 +121,9 @@ func (g *group) releaseReason(waits string) string {
 	}
 	d := g.decision
 	d.StillWaitsFor = waits
+	if policy.IsPaused(g.head()) { // what its first wait has saved is another matter
+		return d.Reason()
+	}
 	return policy.ReleaseReason(d, g.head().Annotations)
 }
 
@@ -132,7 +139,7 @@ func (g *group) notes(o *record) map[string]string {
 	switch latest := policy.FormatTime(g.task.LatestStart); {
 	case o == g.owner && promised == "":
 		notes[v1alpha1.LatestStartAnnotation], notes[v1alpha1.IntensityAtCreationAnnotation] = latest, policy.EmittedAtOnce(g.decision)
-	case (g.piece.UID != "" || o.timeLimit > 0) && promised != "" && promised != latest: // the earliest of the piece, or of its engine, counts
+	case (g.piece.UID != "" || o.timeLimit > 0 || policy.IsPaused(o)) && promised != "" && promised != latest: // the earliest of the piece, or of its engine, or what the paused work says, counts
 		notes[v1alpha1.LatestStartAnnotation] = latest
 	}
 	return notes

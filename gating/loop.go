@@ -38,8 +38,8 @@ const (
 	maxExplainTime = 2 * time.Second
 )
 
-// Loop releases held work, policy by policy. All exported fields but Workloads
-// are required.
+// Loop releases held work, and pauses interruptible work, policy by policy. All exported fields but
+// Workloads and WhyUnable are required.
 type Loop struct {
 	Client client.Client
 	// APIReader reads from the API server, not from a cache.
@@ -53,6 +53,9 @@ type Loop struct {
 	Sweeper   *Sweeper
 	// Workloads knows what Kueue manages. It may be nil.
 	Workloads *Workloads
+	// WhyUnable says why held work in a namespace could not be released that needs a component. Then no
+	// work is paused there. It may be nil.
+	WhyUnable func(namespace, component string) string
 	// Workers bounds how many writes a pass has in flight.
 	Workers int
 
@@ -61,6 +64,7 @@ type Loop struct {
 	ownReleases     ownReleases
 	refusals        refusals // of releases
 	unexplained     refusals // of explanations
+	pauses          pauseTries
 	retries         errgroup.Group
 	health          ReleaseHealth
 	limitedPolicies sync.Map     // by the name of a policy: whether it has ceilings
@@ -74,11 +78,14 @@ func (l *Loop) ReleaseHealth() *ReleaseHealth { return &l.health }
 
 // pass is one look at all that a policy holds.
 type pass struct {
-	policy           *policy.Policy
-	snapshot         *forecast.Snapshot
-	now              time.Time
-	groups           []*group // by latest start
-	hasMoreToExplain bool     // there was no time to explain all
+	policy   *policy.Policy
+	snapshot *forecast.Snapshot
+	now      time.Time
+	groups   []*group // by latest start
+	pausable []*group // that run
+	// suspendedByOthers are interruptible objects that somebody else has suspended.
+	suspendedByOthers []*record
+	hasMoreToExplain  bool // there was no time to explain all
 	// withoutPreference collects why pods were released without a preference for nodes.
 	withoutPreference failures
 	running
@@ -96,7 +103,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	failed := l.release(ctx, p) + l.leaveQueues(ctx, p) + l.explain(ctx, p)
+	failed := l.release(ctx, p) + l.pause(ctx, p) + l.leaveQueues(ctx, p) + l.explain(ctx, p)
 	if err := l.reportStatus(ctx, p); err != nil {
 		log.FromContext(ctx).Error(err, "cannot write the policy's status")
 		failed++
@@ -123,9 +130,12 @@ func (l *Loop) pass(ctx context.Context, name string) (*pass, error) {
 		}
 		p.groups, unseen = append(p.groups, groups...), append(unseen, unseenOfName...)
 	}
+	if err := l.findPausable(ctx, p); err != nil {
+		return nil, err
+	}
 	if rules.HasBuckets() {
 		l.ownReleases.forget(p.now)
-		if p.running, err = l.Records.running(rules, unseen, &l.ownReleases, p.now); err != nil {
+		if p.running, err = l.Records.running(rules, unseen, p.pausableOwners(), &l.ownReleases, p.now); err != nil {
 			return nil, err
 		}
 	}
@@ -172,10 +182,10 @@ func (l *Loop) untilNextPass(p *pass) time.Duration {
 		return time.Millisecond
 	}
 	next, first := p.now.Add(maxIdlePause), p.nextStart()
-	if !first.IsZero() {
+	if !first.IsZero() || len(p.pausable) > 0 {
 		next = p.now.Add(maxHoldingPause)
 	}
-	for _, at := range append(append(p.policy.ChangeTimes(p.snapshot, p.now), p.changesAt...), first) {
+	for _, at := range append(append(p.policy.ChangeTimes(p.snapshot, p.now), p.changesAt...), first, p.nextPause()) {
 		if at.After(p.now) && at.Before(next) {
 			next = at
 		}

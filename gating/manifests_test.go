@@ -49,3 +49,20 @@ func TestWhatUsersWriteIsKnownWhereTheyAreWarned(t *testing.T) {
 		}
 	}
 }
+
+// TestANodeSelectorIsKnownWhereverTheWishIs looks for both forms of a node selector for clean nodes.
+func TestANodeSelectorIsKnownWhereverTheWishIs(t *testing.T) {
+	selector := "nodeSelector[?'" + v1alpha1.CarbonStatusKey + "'].orValue('') == '" + v1alpha1.LowIntensity + "'"
+	affinity := "e.key == '" + v1alpha1.CarbonStatusKey + "' && e.operator == 'In' && e.?values.orValue([]) == ['" + v1alpha1.LowIntensity + "']"
+	for name, want := range map[string]int{"webhook.yaml": 2, "admission.yaml": 1, "unheard.yaml": 1} {
+		text, err := os.ReadFile("../manifests/base/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, condition := range []string{selector, affinity} {
+			if got := strings.Count(string(text), condition); got != want {
+				t.Errorf("%s has %d times %s, want %d", name, got, condition, want)
+			}
+		}
+	}
+}

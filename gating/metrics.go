@@ -22,6 +22,8 @@ type Metrics struct {
 	lag           *prometheus.HistogramVec
 	releaseErrors *prometheus.CounterVec
 	pass          prometheus.Histogram
+	paused        *prometheus.GaugeVec
+	pauses        *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics of the loop and registers them.
@@ -58,7 +60,13 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(.0001, 4, 8),
 		}),
 	}
-	registry.MustRegister(m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass)
+	m.paused = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gridlatch_paused", Help: "Interruptible Jobs, and objects of engines, that are paused, by policy.",
+	}, []string{"policy"})
+	m.pauses = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gridlatch_pauses_total", Help: "Pauses of interruptible work, by policy.",
+	}, []string{"policy"})
+	registry.MustRegister(m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.pass, m.paused, m.pauses)
 	m.initStrayWork()
 	return m
 }
@@ -83,12 +91,14 @@ func (m *Metrics) initStrayWork() {
 	m.hold.WithLabelValues(strayWork)
 	m.lag.WithLabelValues(strayWork)
 	m.releaseErrors.WithLabelValues(strayWork)
+	m.paused.WithLabelValues(strayWork)
 }
 
 // setHeld sets how much waits by a policy, for each cause.
 func (m *Metrics) setHeld(policy string, pods, groups map[plan.Cause]int) {
 	m.releaseErrors.WithLabelValues(policy) // from zero on, so that an alert sees the first failure
-	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended} {
+	m.pauses.WithLabelValues(policy)
+	for _, cause := range []plan.Cause{plan.CauseCleanerLater, plan.CauseThreshold, plan.CauseNoRoom, plan.CauseQueued, plan.CauseSpread, plan.CauseNoForecast, plan.CauseSuspended, plan.CausePaused} {
 		m.heldPods.WithLabelValues(policy, string(cause)).Set(float64(pods[cause]))
 		m.heldGroups.WithLabelValues(policy, string(cause)).Set(float64(groups[cause]))
 	}
@@ -99,7 +109,7 @@ func (m *Metrics) forget(policy string) {
 	of := prometheus.Labels{"policy": policy}
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors} {
+	}{m.heldPods, m.heldGroups, m.auditedPods, m.overdue, m.released, m.hold, m.lag, m.releaseErrors, m.paused, m.pauses} {
 		vec.DeletePartialMatch(of)
 	}
 }

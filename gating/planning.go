@@ -69,16 +69,17 @@ func (g *group) coverPods(rules *policy.Policy) {
 // decide plans all groups at one moment: each by itself or, below ceilings, all groups of a
 // location together.
 func (p *pass) decide() {
-	if len(p.groups) == 0 {
+	planned := append(slices.Clip(p.groups), p.pausable...)
+	if len(planned) == 0 {
 		return
 	}
-	until := p.groups[len(p.groups)-1].task.LatestStart
+	until := slices.MaxFunc(planned, func(a, b *group) int { return a.task.LatestStart.Compare(b.task.LatestStart) }).task.LatestStart
 	if p.policy.ChoosesLocation() {
-		p.decideAcrossLocations(until)
+		p.decideAcrossLocations(planned, until)
 		return
 	}
 	at := map[string][]*group{}
-	for _, g := range p.groups {
+	for _, g := range planned {
 		location := p.policy.ResolveLocation(g.head().Annotations[v1alpha1.LocationAnnotation])
 		at[location] = append(at[location], g)
 	}
@@ -97,13 +98,13 @@ func (p *pass) decide() {
 
 // decideAcrossLocations plans all groups together, each for the cheapest start in all locations
 // that it may run in, below the ceilings of each location.
-func (p *pass) decideAcrossLocations(until time.Time) {
+func (p *pass) decideAcrossLocations(planned []*group, until time.Time) {
 	var fleets []*plan.Fleet
 	for _, location := range p.policy.LocationNames() {
 		planner := p.policy.Planner(p.snapshot, location, p.now, until)
 		fleets = append(fleets, planner.Fleet(p.policy.Buckets(), p.runsAt(location, p.groups)))
 	}
-	p.assign(p.groups, fleets[0], fleets[1:]...)
+	p.assign(planned, fleets[0], fleets[1:]...)
 	p.follow()
 	for _, g := range p.groups {
 		p.setLocation(g)
@@ -135,20 +136,23 @@ func (p *pass) runsAt(location string, groups []*group) []plan.Run {
 	return runs
 }
 
-// assign plans the groups below the ceilings.
+// assign plans the groups below the ceilings. What runs comes first: its room is its own, and a pause
+// has to gain something. Otherwise work that waits would stop work that runs, only to run in its place.
 func (p *pass) assign(groups []*group, fleet *plan.Fleet, others ...*plan.Fleet) {
-	waiting := make([]plan.Group, 0, len(groups))
-	for _, g := range groups {
-		if g.needsRoom() {
-			waiting = append(waiting, plan.Group{Task: g.task, Pods: g.podsToStart() + g.followingPods})
+	for _, isRunning := range []bool{true, false} {
+		var planned []*group
+		var tasks []plan.Group
+		for _, g := range groups {
+			if g.needsRoom() && (g.run != nil) == isRunning {
+				planned, tasks = append(planned, g), append(tasks, plan.Group{Task: g.task, Pods: g.podsToStart() + g.followingPods})
+			}
+		}
+		for i, decision := range plan.Assign(tasks, fleet, others...) {
+			planned[i].decision = decision
 		}
 	}
-	decisions := plan.Assign(waiting, fleet, others...)
 	for _, g := range groups {
-		switch {
-		case g.needsRoom():
-			g.decision, decisions = decisions[0], decisions[1:]
-		case !g.wasReleased:
+		if !g.needsRoom() && !g.wasReleased {
 			g.decision = plan.Decision{Decided: p.now, Start: p.now, LatestStart: g.task.LatestStart, Expected: math.NaN(), ExpectedAtOnce: math.NaN()}
 		}
 	}
@@ -201,7 +205,7 @@ func (p *pass) makeWithdrawnDue() {
 		switch {
 		case g.startsInAnyCase():
 		case g.owner != nil:
-			if isWithdrawn(g.owner) {
+			if isWithdrawn(g.owner) || policy.IsPaused(g.owner) && g.owner.progress == nil {
 				g.withdraw()
 			}
 		default:

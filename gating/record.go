@@ -53,10 +53,15 @@ type facts struct {
 	// waits; zero if there is no limit. keepsLocks says that others wait for locks that it has.
 	timeLimit  time.Duration
 	keepsLocks bool
+	// Of what may be paused: how far it has come. It is nil for all else.
+	progress *policy.Progress
 }
 
 // ResumedAt returns when a Job was resumed last; zero if it never was.
 func (r *record) ResumedAt() time.Time { return r.resumedAt }
+
+// Progress returns how far work has come that may be paused; nil for other work.
+func (r *record) Progress() *policy.Progress { return r.progress }
 
 // DeepCopyObject implements runtime.Object.
 func (r *record) DeepCopyObject() runtime.Object {
@@ -73,7 +78,7 @@ func factsOfPod(pod *corev1.Pod) facts {
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
 		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
-		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels),
+		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels), progress: progressOfJob(job),
 	}
 }
 
@@ -158,7 +163,9 @@ func (s *recordMaker) transform(object any) (any, error) {
 		return s.newRecord(hold.JobKind().Kind, "batch/v1", &o.ObjectMeta, factsOfJob(o)), nil
 	case *unstructured.Unstructured:
 		if d := door.Of(o.GroupVersionKind().GroupKind()); d != nil {
-			return s.newRecord(d.Kind.Kind, d.Kind.GroupVersion().String(), metaOf(o), factsOfWhole(d, o.Object)), nil
+			known := factsOfWhole(d, o.Object)
+			known.progress = progressOfWhole(d, o)
+			return s.newRecord(d.Kind.Kind, d.Kind.GroupVersion().String(), metaOf(o), known), nil
 		}
 	}
 	return object, nil

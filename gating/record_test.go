@@ -121,7 +121,7 @@ func TestARecordHasWhatIsReadAndWhatIsSo(t *testing.T) {
 }
 
 func TestNothingThatAStrangerWritesMakesARecordLarge(t *testing.T) {
-	const most = 16 << 10
+	const most = 20 << 10
 	long := strings.Repeat("x", 250<<10)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: "a", Labels: map[string]string{v1alpha1.StateLabel: v1alpha1.StateHeld}, Annotations: map[string]string{v1alpha1.Prefix + "junk": long},

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -35,6 +36,8 @@ const (
 	runningIndex = "gridlatch.running"
 	// auditedIndex finds audited objects by the policy that has audited them.
 	auditedIndex = "gridlatch.audited"
+	// pausableIndex finds work that runs and may be paused, by the policy that has released it.
+	pausableIndex = "gridlatch.pausable"
 	// recordsPageSize is how many pods or Jobs are listed at once where the API server cannot stream
 	// them.
 	recordsPageSize = 500
@@ -240,7 +243,10 @@ func policyIndexers() toolscache.Indexers {
 			return nil, fmt.Errorf("cached is a %T", object)
 		}
 	}
-	return toolscache.Indexers{heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy)}
+	return toolscache.Indexers{
+		heldIndex: index(holdingPolicy), runningIndex: index(releasingPolicy), auditedIndex: index(auditingPolicy),
+		pausableIndex: index(pausingPolicy), elasticIndex: index(elasticPolicy),
+	}
 }
 
 // list returns the records that an index has for a policy.
@@ -276,6 +282,28 @@ func (r *Records) listOwners(index, policy string) ([]*record, error) {
 		all = append(all, more...)
 	}
 	return all, nil
+}
+
+// Exists reports whether a Job, or an object of another kind that is held whole, is in the cache, whatever
+// its state, or whether it may exist because the cache is not filled. The kind is without its group.
+func (r *Records) Exists(kind, namespace, name string, uid types.UID) bool {
+	cache, isFilled := toolscache.Indexer(r.jobs), kind == hold.JobKind().Kind
+	if isFilled && !r.Synced() {
+		return true
+	}
+	for _, w := range r.wholes {
+		if w.door.Kind.Kind == kind {
+			if cache, isFilled = w.Indexer(), w.IsKnown(); !isFilled && !w.IsAbsent() && !w.IsForbidden() {
+				return true
+			}
+		}
+	}
+	if !isFilled {
+		return false
+	}
+	found, _, _ := cache.GetByKey(namespace + "/" + name) // of a cache: no error is possible
+	known, ok := found.(*record)
+	return ok && known.UID == uid
 }
 
 // owningJob returns the record of the Job that owns an object of a namespace; nil if no Job does,

@@ -8,6 +8,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -152,5 +153,28 @@ func TestWhatTheWebhookReadsIsInEveryReplicaAndTheRestOnTheLeader(t *testing.T) 
 		if got := tt.runnable.NeedLeaderElection(); got != tt.leader {
 			t.Errorf("%s: on the leader only: %t, want %t", name, got, tt.leader)
 		}
+	}
+}
+
+func TestWhatIsPausedExists(t *testing.T) {
+	job := released("Job", "j", 0, nil)
+	job.Labels[v1alpha1.StateLabel] = v1alpha1.StateHeld
+	r := recordsOf(t, job, releasedWhole("w", 0, false))
+	r.pods.synced, r.jobs.synced = func() bool { return true }, func() bool { return true }
+	for name, tt := range map[string]struct {
+		kind, name string
+		uid        types.UID
+		want       bool
+	}{
+		"a Job": {"Job", "j", "uid-j", true}, "another one of its name": {"Job", "j", "other", false}, "one that is gone": {"Job", "k", "uid-k", false},
+		"a JobSet": {"JobSet", "w", "uid-w", true}, "a JobSet that is gone": {"JobSet", "j", "uid-j", false}, "a kind that nobody holds": {"Deployment", "j", "uid-j", false},
+	} {
+		if got := r.Exists(tt.kind, "default", tt.name, tt.uid); got != tt.want {
+			t.Errorf("%s exists: %v", name, got)
+		}
+	}
+	r.jobs.synced = func() bool { return false }
+	if !r.Exists("Job", "default", "k", "uid-k") {
+		t.Error("nobody knows yet, and it is said to be gone")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
 	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -239,6 +240,10 @@ func (l *Loop) announceRelease(p *pass, g *group) {
 	if g.holdsJobItself() {
 		l.countRelease(p, g, g.owner, g.heldPods())
 	}
+	if policy.IsPaused(g.owner) {
+		l.Events.ResumedWork(&g.owner.PartialObjectMetadata, g.reason)
+		return
+	}
 	l.Events.ReleasedWork(&g.owner.PartialObjectMetadata, g.reason)
 }
 
@@ -400,7 +405,11 @@ func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, 
 // countRelease adds the release of a pod, or of a Job that is held itself, to the metrics.
 func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
-	l.Metrics.countReleased(pods, p.policy.Name, g.cause, o.CreationTimestamp.Time, planned, l.Clock.Now())
+	since := o.CreationTimestamp.Time
+	if policy.IsPaused(o) {
+		since = policy.ReadRuns(o.Annotations).Paused
+	}
+	l.Metrics.countReleased(pods, p.policy.Name, g.cause, since, planned, l.Clock.Now())
 }
 
 // applyPatches releases a pod or Job, and notes the result. It reports whether the object notes the

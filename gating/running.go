@@ -51,8 +51,9 @@ type unseenRelease struct {
 // running returns what a policy has released and what still runs. A pod runs if it has a node,
 // whatever its labels say. A pod without a node counts for a while if the loop has released the pod
 // or its Job: anybody can make a pod that fits nowhere and says that it was released. unseen are
-// the releases that the cache does not show yet.
-func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *ownReleases, now time.Time) (running, error) {
+// the releases that the cache does not show yet. planned are the owners that run and are planned, which
+// take their room in the plan.
+func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, planned map[types.UID]bool, own *ownReleases, now time.Time) (running, error) {
 	all := running{byLocation: map[string][]plan.Run{}}
 	pods, err := r.pods.list(runningIndex, rules.Name)
 	if err != nil {
@@ -78,12 +79,15 @@ func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, own *own
 		if owner != nil {
 			existing[owner.UID]++
 		}
+		if owner != nil && planned[owner.UID] {
+			continue
+		}
 		if pod.hasNode || own.isRecent(pod.UID, owner, now) {
 			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
 		}
 	}
 	for _, owner := range owners {
-		if at, until, missing := own.missingPods(owner, existing[owner.UID], now); missing > 0 {
+		if at, until, missing := own.missingPods(owner, existing[owner.UID], now); missing > 0 && !planned[owner.UID] {
 			all.add(rules, owner, locationOf(owner), at, missing)
 			all.changesAt = append(all.changesAt, until)
 		}

@@ -189,7 +189,7 @@ func TestRunning(t *testing.T) {
 			if tt.policy == nil {
 				tt.policy = rules
 			}
-			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, &ownReleases{byUID: tt.vouched}, t0)
+			got, err := recordsOf(t, tt.cached...).running(tt.policy, tt.leaving, nil, &ownReleases{byUID: tt.vouched}, t0)
 			if err != nil {
 				t.Fatal(err)
 			}

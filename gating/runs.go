@@ -126,7 +126,7 @@ func runOf(job *batchv1.Job) (run, bool) {
 	if started, err := time.Parse(time.RFC3339, job.Annotations[v1alpha1.StartedAnnotation]); err == nil && started.After(began) {
 		began = started
 	}
-	took := end.Sub(began)
+	took := end.Sub(began) + policy.ReadRuns(job.Annotations).Ran
 	return run{ended: end.Time, took: took}, took > 0 && took <= maxRunTime
 }
 

@@ -67,6 +67,7 @@ func (l *Loop) onRecord() handler.TypedEventHandler[*record, reconcile.Request] 
 			}
 			l.enqueuePolicies(ctx, e.ObjectOld, q)
 			l.enqueuePolicies(ctx, e.ObjectNew, q)
+			l.enqueuePausable(ctx, e.ObjectOld, e.ObjectNew, q)
 		},
 		DeleteFunc: l.onGoneRecord,
 	}
@@ -80,6 +81,7 @@ func (l *Loop) onNewRecord(ctx context.Context, e event.TypedCreateEvent[*record
 	}
 	l.enqueuePolicies(ctx, e.Object, q)
 	l.enqueueAuditing(ctx, e.Object, q)
+	l.enqueuePausable(ctx, nil, e.Object, q)
 	if standingOf(e.Object).runs && l.Records.hasWaitingSiblings(e.Object) {
 		for _, policy := range releasingPolicy(e.Object) {
 			q.AddAfter(request(policy), l.gatherTime())

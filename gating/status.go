@@ -25,10 +25,13 @@ import (
 // changed.
 func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 	var held v1alpha1.HeldStatus
-	pods, groups := map[plan.Cause]int{}, map[plan.Cause]int{}
+	pods, groups, paused := map[plan.Cause]int{}, map[plan.Cause]int{}, 0
 	for _, g := range p.groups {
 		if g.isDue() {
 			continue
+		}
+		if policy.IsPaused(g.head()) {
+			paused++
 		}
 		groups[g.decision.Cause]++
 		pods[g.decision.Cause] += g.heldPods()
@@ -36,6 +39,7 @@ func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 		held.Pods = int32(min(int64(held.Pods)+int64(g.heldPods()), math.MaxInt32))
 	}
 	l.Metrics.setHeld(p.policy.Name, pods, groups)
+	l.Metrics.paused.WithLabelValues(p.policy.Name).Set(float64(paused))
 	late := l.overdue(p)
 	l.Metrics.overdue.WithLabelValues(p.policy.Name).Set(float64(late.pods))
 	if !p.policy.Exists {

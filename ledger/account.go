@@ -63,18 +63,20 @@ func (g Group) account(here, there *forecast.Series) Account {
 	switch {
 	case !a.IsKnown:
 		return a
-	case g.Wait == 0 && g.OtherLocation == g.Location:
+	case g.Wait == 0 && g.Pauses == 0 && g.OtherLocation == g.Location:
 		a.OtherGrams, a.IsCompared = a.Grams, true
 	default:
-		a.OtherGrams, a.IsCompared = p.movedBy(g.otherShift()).known(there)
+		through := p.withoutPauses(g.Pauses, g.RestartCost)
+		a.OtherGrams, a.IsCompared = through.movedBy(g.otherShift()).known(there)
 	}
 	if !a.IsCompared {
 		return a
 	}
 	a.OtherGrams = p.unlessEqual(a.OtherGrams, a.Grams)
-	best, ok := p.best(here, g.slack())
+	through := p.withoutPauses(g.Pauses, g.RestartCost)
+	best, ok := through.best(here, g.slack())
 	if ok && g.OtherLocation != g.Location {
-		elsewhere, known := p.best(there, g.slack())
+		elsewhere, known := through.best(there, g.slack())
 		best, ok = min(best, elsewhere), known
 	}
 	if ok {
@@ -82,6 +84,16 @@ func (g Group) account(here, there *forecast.Series) Account {
 		a.OracleGrams, a.HasOracle = min(p.unlessEqual(best, had), had), true
 	}
 	return a
+}
+
+// RunThrough returns how long the work would have run without pauses and restarts.
+func (g Group) RunThrough() time.Duration {
+	g = g.clean()
+	p := newProfile(g.Steps).withoutPauses(g.Pauses, g.RestartCost)
+	if len(p.stretches) == 0 {
+		return 0
+	}
+	return time.Duration(p.stretches[len(p.stretches)-1].end - p.stretches[0].start)
 }
 
 // knows counts what is known of the group.

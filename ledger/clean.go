@@ -48,6 +48,7 @@ func (g Group) clean() Group {
 		g.LatestStart = cleanTime(g.LatestStart)
 	}
 	g.Wait = min(max(0, g.Wait), maxWait).Truncate(time.Millisecond)
+	g.Pauses, g.RestartCost = min(max(0, g.Pauses), MaxSteps), min(max(0, g.RestartCost), maxWait).Truncate(time.Millisecond)
 	g.Steps = cleanSteps(g.Steps)
 	g.Units = within(g.Units, maxUnits)
 	if g.Failed {

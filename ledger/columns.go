@@ -38,6 +38,10 @@ type columns struct {
 	EmbodiedGrams []float64 `json:"embodiedGrams"`
 	CoreHours     []float64 `json:"coreHours"`
 
+	// Pauses and RestartCost, in seconds, are left out if no group was paused.
+	Pauses      []int     `json:"pauses,omitempty"`
+	RestartCost []float64 `json:"restartCost,omitempty"`
+
 	// Steps counts the steps of each group. The steps of all groups follow each other. A step
 	// begins some seconds after the end of the step before, the first after Released.
 	Steps       []int     `json:"steps"`
@@ -67,6 +71,7 @@ func (c *columns) add(e *entry, last time.Time) {
 	latest := since(g.LatestStart, g.Ended)
 	c.LatestStart = append(c.LatestStart, known(latest, !g.LatestStart.IsZero()))
 	c.Units, c.EmbodiedGrams, c.CoreHours = append(c.Units, g.Units), append(c.EmbodiedGrams, g.EmbodiedGrams), append(c.CoreHours, g.CoreHours)
+	c.addPauses(g.Pauses, g.RestartCost)
 	c.Steps = append(c.Steps, len(g.Steps))
 	before := g.Released
 	for _, s := range g.Steps {
@@ -77,6 +82,18 @@ func (c *columns) add(e *entry, last time.Time) {
 	c.Grams, c.FailedGrams = append(c.Grams, known(float32(a.Grams), a.IsKnown)), append(c.FailedGrams, float32(a.FailedGrams))
 	c.OtherGrams = append(c.OtherGrams, known(float32(a.OtherGrams), a.IsCompared))
 	c.OracleGrams = append(c.OracleGrams, known(float32(a.OracleGrams), a.HasOracle))
+}
+
+// addPauses adds what is known of the pauses of the group whose UID was added last. The groups before the
+// first that was paused had none.
+func (c *columns) addPauses(pauses int, restartCost time.Duration) {
+	if pauses == 0 && restartCost == 0 && c.Pauses == nil {
+		return
+	}
+	for len(c.Pauses) < len(c.UID)-1 {
+		c.Pauses, c.RestartCost = append(c.Pauses, 0), append(c.RestartCost, 0)
+	}
+	c.Pauses, c.RestartCost = append(c.Pauses, pauses), append(c.RestartCost, restartCost.Seconds())
 }
 
 // check returns an error if the columns are not equally long, or too long.
@@ -91,6 +108,11 @@ func (c *columns) check() error {
 		len(c.Grams), len(c.FailedGrams), len(c.OtherGrams), len(c.OracleGrams)} {
 		if length != groups {
 			return fmt.Errorf("a field has %d values for %d groups", length, groups)
+		}
+	}
+	for _, length := range []int{len(c.Pauses), len(c.RestartCost)} {
+		if length != groups && length != 0 || length != len(c.Pauses) {
+			return fmt.Errorf("a field has %d values for %d groups, of which %d may have paused", length, groups, len(c.Pauses))
 		}
 	}
 	counted := 0
@@ -136,6 +158,9 @@ func (c *columns) entries(last time.Time) []*entry {
 		g.Wait = g.Released.Sub(g.Arrived) + duration(c.Wait[i])
 		if c.LatestStart[i] != nil {
 			g.LatestStart = after(g.Ended, *c.LatestStart[i])
+		}
+		if len(c.Pauses) > 0 {
+			g.Pauses, g.RestartCost = c.Pauses[i], duration(c.RestartCost[i])
 		}
 		before := g.Released
 		for range c.Steps[i] {

@@ -32,6 +32,10 @@
 //	saved = grams of the other run − grams        (Enforce)
 //	saved = grams − grams of the other run        (Audit: what waiting would have saved)
 //
+// The other run of work that was paused has no breaks: the pauses are closed, and the run time that
+// each resume has cost is left out. So what restarts emit is a loss of the pauses. The oracle knows
+// no pauses, either: it moves the run without breaks.
+//
 // What was saved is negative where waiting made the work dirtier. [Sum] adds up savings and losses
 // apart, so that no loss hides behind a saving. A difference of less than 1e-6 gCO2eq/kWh is a
 // rounding error, and 0.

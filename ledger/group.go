@@ -48,6 +48,10 @@ type Group struct {
 	// Wait is how long the work waited (Enforce: Released less Arrived), or would have waited
 	// (Audit).
 	Wait time.Duration `json:"wait"`
+	// Pauses is how often Gridlatch has paused the work after its start. RestartCost is how much run time
+	// each resume has cost.
+	Pauses      int           `json:"pauses,omitempty"`
+	RestartCost time.Duration `json:"restartCost,omitempty"`
 	// Failed says that the work ended without success. All its energy went without work.
 	Failed bool `json:"failed,omitempty"`
 	// Steps are the power over time, ascending, without overlap, with at most MaxSteps steps.

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -52,6 +53,49 @@ func (p profile) movedBy(shift time.Duration) profile {
 		moved.stretches[i].end += int64(shift)
 	}
 	return moved
+}
+
+// withoutPauses returns the profile of the same work without a number of pauses: its longest gaps. The
+// first run time after each of these gaps went into a restart, and is left out.
+func (p profile) withoutPauses(pauses int, restartCost time.Duration) profile {
+	gaps := p.longestGaps(pauses)
+	if len(gaps) == 0 {
+		return p
+	}
+	through, saved, restart := profile{}, int64(0), int64(0)
+	for i, s := range p.stretches {
+		if slices.Contains(gaps, i) {
+			saved += s.start - p.stretches[i-1].end
+			restart = int64(restartCost)
+		}
+		lost := min(restart, s.end-s.start)
+		restart, saved, s.start = restart-lost, saved+lost, s.start+lost
+		if s.start == s.end {
+			continue
+		}
+		s.start, s.end = s.start-saved, s.end-saved
+		through.stretches = append(through.stretches, s)
+		seconds := time.Duration(s.end - s.start).Seconds()
+		through.joules, through.failedJoules = through.joules+s.watts*seconds, through.failedJoules+s.failed*seconds
+	}
+	if len(through.stretches) == 0 { // all of it went into restarts
+		return p
+	}
+	return through
+}
+
+// longestGaps returns the indices of the stretches that come after the longest gaps, as many as asked
+// for.
+func (p profile) longestGaps(count int) []int {
+	var gaps []int
+	for i := 1; i < len(p.stretches); i++ {
+		if p.stretches[i].start > p.stretches[i-1].end {
+			gaps = append(gaps, i)
+		}
+	}
+	length := func(i int) int64 { return p.stretches[i].start - p.stretches[i-1].end }
+	slices.SortStableFunc(gaps, func(a, b int) int { return cmp.Compare(length(b), length(a)) })
+	return gaps[:min(max(0, count), len(gaps))]
 }
 
 // known returns the emissions; ok is false, and the emissions are 0, if they are not known.

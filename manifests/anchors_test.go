@@ -14,6 +14,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 )
 
@@ -21,7 +22,7 @@ import (
 // package leaving protects.
 func TestGridlatchMayProtectTheRightsOfEveryComponent(t *testing.T) {
 	want := []string{"gridlatch"}
-	for _, component := range append(leaving.EngineComponents(), ceiling.Component, nodepool.Component) {
+	for _, component := range append(leaving.EngineComponents(), ceiling.Component, nodepool.Component, nodegroup.Component) {
 		want = append(want, "gridlatch-"+component)
 	}
 	file, err := os.Open(filepath.Join("base", "rbac.yaml"))

@@ -24,8 +24,11 @@ const (
 	// startGrace is how long what is in force outlives a start without a forecast: the exporter deletes
 	// its ConfigMap for half a minute at every refresh.
 	startGrace = time.Minute
-	// conflictRetry is how long to wait before a change that lost a race is decided on again.
-	conflictRetry = 100 * time.Millisecond
+	// A change that lost a race is decided on again after conflictRetry, then after twice as long each time,
+	// up to longestConflictRetry: without the right to watch NodePools, every change loses.
+	conflictRetry, longestConflictRetry = 100 * time.Millisecond, time.Minute
+	// maxDoublings is how often that pause doubles: 2^10 * 100 ms are more than longestConflictRetry.
+	maxDoublings = 10
 )
 
 // Clock tells the time.
@@ -65,6 +68,7 @@ type Controller struct {
 	queue    queue
 	started  time.Time
 	levels   policy.KnownLevels
+	orders   orders
 	sources  sync.Map // the source of a pool's forecast, by name
 	memories sync.Map // *memory by name
 	// priceSources and priceMemories are the same for the prices of a pool.
@@ -75,7 +79,17 @@ type Controller struct {
 // a pool.
 type memory struct {
 	contest override.Contest
-	warned  string // the last warning
+	// warned are the last warnings by reason. So two that last are not told of in turn.
+	warned map[string]string
+	// lost is how often a change has lost a race since the last one that was made.
+	lost int
+}
+
+// conflict notes that a change has lost a race, and returns when to decide again.
+func (m *memory) conflict(now time.Time) time.Time {
+	pause := min(conflictRetry<<min(m.lost, maxDoublings), longestConflictRetry)
+	m.lost++
+	return now.Add(pause)
 }
 
 // Reconcile looks at the pool with a name.
@@ -107,6 +121,8 @@ func (c *Controller) reconcilePool(ctx context.Context, name string, p *pool, no
 	}
 	if len(mistakes) > 0 {
 		c.warn(p, EventInvalid, override.Shorten(strings.Join(mistakes, "; "), override.MaxSentence))
+	} else {
+		delete(c.memory(name).warned, EventInvalid)
 	}
 	return c.enforce(ctx, p, v, now)
 }
@@ -138,8 +154,12 @@ func (c *Controller) writer() override.Writer {
 
 // warn announces what is wrong with a pool, once.
 func (c *Controller) warn(p *pool, reason, note string) {
-	if m := c.memory(p.Name); m.warned != note {
-		m.warned = note
+	m := c.memory(p.Name)
+	if m.warned == nil {
+		m.warned = map[string]string{}
+	}
+	if m.warned[reason] != note {
+		m.warned[reason] = note
 		c.Events.Announce(p.Reference(), corev1.EventTypeWarning, reason, "SetNodePool", note)
 	}
 }
@@ -237,12 +257,14 @@ func (c *Controller) write(ctx context.Context, p *pool, wanted *change, now tim
 		c.warn(p, EventFailed, "cannot change the pool: "+err.Error())
 		return outcome{}, err
 	case written == override.Outdated:
-		return outcome{again: now.Add(conflictRetry)}, nil
+		return outcome{again: m.conflict(now)}, nil
 	case written == override.Gone:
 		return outcome{}, nil
 	}
 	m.contest.Resume()
-	m.warned = ""
+	delete(m.warned, EventReverted)
+	delete(m.warned, EventFailed)
+	m.lost = 0
 	return outcome{isWritten: true}, nil
 }
 

@@ -59,13 +59,22 @@
 // they would if the intensity were a little higher (--nodepool-hysteresis-percent). After limits were
 // lowered because of the intensity, they are not lowered again before --nodepool-interval is over. A
 // weight and a price change at most once in that interval. Two pools that were ranked keep their order until the
-// second one is cleaner by more than the hysteresis.
+// second one is cleaner by more than the hysteresis. A time in the future does not count: a clock that was
+// ahead has noted the time.
+//
+// All pools with "auto" are ranked once for each change of the grid or of one of them, and not once for each
+// pool. Otherwise a thousand pools would take half a minute.
+//
+// The reason on a pool says when the next change is expected. A newer forecast alone rewrites nothing, so
+// this is what was expected when the values were set. If the change has not come by then, the reason is
+// written anew.
 //
 // # The owner's word
 //
 // Package override tells how the fields are changed, remembered and given back. Each limit is lent for
 // itself: if the owner adds a limit of another resource, nobody touches that limit. If the pool had no
-// limits, spec.limits goes when the pool is given back.
+// limits, spec.limits goes when the pool is given back. A limit or a weight that no note could remember, such
+// as 1e999999999, is not lent.
 //
 // # Without Karpenter
 //

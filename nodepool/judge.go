@@ -12,6 +12,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/nodepool/rank"
 	"github.com/gridlatch/gridlatch/override"
 	"github.com/gridlatch/gridlatch/plan"
 	"github.com/gridlatch/gridlatch/policy"
@@ -141,7 +142,7 @@ func (c *Controller) judgeWeight(ctx context.Context, p *pool, s seat, v *verdic
 	}
 	why, isKnown := whyNot(p.weightsMistake, s, now)
 	if why.Reason == "" && p.isAuto {
-		return c.judgeRank(ctx, p, v, now)
+		return c.judgeRank(ctx, p, s, v, now)
 	}
 	buckets := p.weights.ranks
 	if why.Reason != "" {
@@ -163,47 +164,26 @@ func (c *Controller) judgeWeight(ctx context.Context, p *pool, s seat, v *verdic
 
 // judgeRank fills in the weight that a pool has by its rank among all pools that ask for one, and says
 // why. Without another pool there is no rank.
-func (c *Controller) judgeRank(ctx context.Context, p *pool, v *verdict, now time.Time) (override.Sentence, error) {
-	var all []entrant
-	var detail string
-	for _, other := range c.ranked() {
-		s, err := c.seatOf(ctx, other, now)
-		if err != nil {
-			return override.Sentence{}, err
-		}
-		v.isPending, v.until = v.isPending || s.isPending, override.Soonest(v.until, s.level.ValidUntil)
-		if why, _ := whyNot(nil, s, now); why.Reason != "" {
-			continue // it keeps its own weight
-		}
-		e := entrant{name: other.Name, emissions: s.level.Intensity * other.power}
-		if loan := other.weightLoan(); loan != nil {
-			e.weight = weightOf(loan.Applied)
-		}
-		if all = append(all, e); other.Name == p.Name {
-			detail = fmt.Sprintf("%s, with a power factor of %g", s.level.Tell(plan.Buckets{}, now), other.power)
-		}
+func (c *Controller) judgeRank(ctx context.Context, p *pool, s seat, v *verdict, now time.Time) (override.Sentence, error) {
+	ranked, err := c.orders.get(now, func() (*order, error) { return c.rank(ctx, now) })
+	if err != nil {
+		return override.Sentence{}, err
 	}
-	if len(all) < 2 {
+	v.isPending, v.until = v.isPending || ranked.isPending, override.Soonest(v.until, ranked.until)
+	of := len(ranked.places)
+	if of < 2 {
 		return override.Sentence{Reason: "no weight: there is no other pool to rank this pool with"}, nil
 	}
-	place := slices.IndexFunc(rankEntrants(all, c.Options.Hysteresis), func(e entrant) bool { return e.name == p.Name })
-	if place < 0 {
+	place, ok := ranked.places[p.Name]
+	if !ok {
 		return override.Sentence{Reason: "no weight: the pool has just changed"}, nil
 	}
-	weight := weightAt(place, len(all))
+	weight := rank.Weight(place, of)
 	v.weight = weightVerdict{weight: weight, cautious: weight}
-	return override.Sentence{Reason: fmt.Sprintf("it is number %d of %d pools, the cleanest first", place+1, len(all)), Detail: detail}, nil
-}
-
-// ranked returns the pools that ask for a weight by rank.
-func (c *Controller) ranked() []*pool {
-	var ranked []*pool
-	for _, p := range c.all() {
-		if p.isAuto && p.offUntil(c.Clock.Now()).IsZero() {
-			ranked = append(ranked, p)
-		}
-	}
-	return ranked
+	return override.Sentence{
+		Reason: fmt.Sprintf("it is number %d of %d pools, the cleanest first", place+1, of),
+		Detail: fmt.Sprintf("%s, with a power factor of %g", s.level.Tell(plan.Buckets{}, now), p.power),
+	}, nil
 }
 
 // describeAmounts names resources and quantities, for people.

@@ -91,6 +91,12 @@ func quantityOf(v override.Value) (resource.Quantity, bool) {
 	return parseQuantity(text)
 }
 
+// isLimit reports whether a field has a limit that a note can remember, or none.
+func isLimit(v override.Value) bool {
+	_, ok := quantityOf(v)
+	return ok || v == override.Unset
+}
+
 // lower returns the lower one of an owner's limit and of what a bucket allows. The owner's limit is
 // returned as the owner wrote it.
 func lower(own override.Value, allowed string) override.Value {
@@ -110,7 +116,7 @@ func readLimits(note string) map[string]override.Value {
 	found := map[string]override.Value{}
 	for name, text := range raw {
 		value := override.ValueOf(text)
-		if _, ok := quantityOf(value); len(validation.IsQualifiedName(name)) == 0 && (ok || value == override.Unset) && len(found) < maxResources {
+		if len(validation.IsQualifiedName(name)) == 0 && isLimit(value) && len(found) < maxResources {
 			found[name] = value
 		}
 	}

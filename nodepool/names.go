@@ -4,6 +4,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/nodepool/rank"
 	"github.com/gridlatch/gridlatch/override"
 )
 
@@ -25,7 +26,7 @@ func limitField(resource string) override.Field {
 const (
 	maxNameBytes = 253 // of the name of an object
 	// Karpenter takes the pool with the highest weight first.
-	leastWeight, mostWeight = 1, 100
+	leastWeight, mostWeight = rank.Least, rank.Most
 )
 
 func poolResource() schema.GroupVersionResource {

@@ -164,7 +164,7 @@ func (c *Controller) enforcePrice(ctx context.Context, p *pool, there *overlay, 
 		return until, nil
 	}
 	before := m.percentBefore(there)
-	percent, again := v.damp(before, m.mayChange(c.Options.Interval), now)
+	percent, again := v.damp(before, override.MayChange(m.changed, c.Options.Interval, now), now)
 	if wait, isNew := m.contest.Wait(!isSeen && m.applied != "", now); percent > 0 && now.Before(wait) {
 		if isNew {
 			c.Metrics.reverts.Inc()
@@ -220,14 +220,6 @@ func (m *priceMemory) percentBefore(there *overlay) int32 {
 		m.changed = there.changed()
 	}
 	return there.percent
-}
-
-// mayChange returns from when on the price may change because of the intensity.
-func (m *priceMemory) mayChange(interval time.Duration) time.Time {
-	if m.changed.IsZero() {
-		return time.Time{}
-	}
-	return m.changed.Add(interval)
 }
 
 // undonePriceNote says what somebody else has done, and what to do about it.

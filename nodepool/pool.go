@@ -53,6 +53,11 @@ func newPool(o *unstructured.Unstructured) *pool {
 	maps.DeleteFunc(p.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Prefix) })
 	limits, _, _ := unstructured.NestedMap(o.Object, "spec", "limits")
 	p.present = slices.Sorted(maps.Keys(limits))
+	for _, name := range resources(w.limits) {
+		if own := p.Value(limitField(name)); !isLimit(own) && p.limitsMistake == nil {
+			p.limitsMistake = fmt.Errorf("spec.limits[%s]: %.80s: want a quantity of at most %d characters, with a small exponent", name, own, maxQuantityBytes)
+		}
+	}
 	return p
 }
 

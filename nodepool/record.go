@@ -55,6 +55,12 @@ func (p *pool) lent() (fields []override.Field) {
 	return fields
 }
 
+// isWeight reports whether a field has a weight that a note can remember, or none.
+func isWeight(v override.Value) bool {
+	_, err := parseWeight(string(v))
+	return err == nil || v == override.Unset
+}
+
 // weightOf returns the weight that a field has, 0 if the field has none.
 func weightOf(v override.Value) int32 {
 	n, err := strconv.ParseInt(string(v), 10, 32)

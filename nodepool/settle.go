@@ -7,6 +7,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/override"
+	"github.com/gridlatch/gridlatch/plan"
 )
 
 // verdict is what is wanted of a pool at one moment.
@@ -72,6 +73,9 @@ func (p *pool) settle(v verdict, interval time.Duration, now time.Time) *change 
 	c.setWeight(v.weight, interval, now)
 	present := p.Annotations[v1alpha1.ReasonAnnotation]
 	c.notes[v1alpha1.ReasonAnnotation] = v.Over(present)
+	if !c.isDamped && plan.IsTold(present) && plan.NextTold(present, now).IsZero() {
+		c.notes[v1alpha1.ReasonAnnotation] = v.Over("") // nothing has changed when it was expected to
+	}
 	if c.isDamped && !c.setsAny() && present != "" {
 		c.notes[v1alpha1.ReasonAnnotation] = present // it is the reason of what stays in force
 	}
@@ -121,7 +125,7 @@ func (c *change) setLimits(v limitsVerdict, interval time.Duration, now time.Tim
 	for _, name := range union(slices.Collect(maps.Keys(loans)), slices.Collect(maps.Keys(allowed))) {
 		s := c.standing(limitField(name), loans[name])
 		wanted[name] = s.Original
-		if most, ok := allowed[name]; ok {
+		if most, ok := allowed[name]; ok && isLimit(s.Original) { // otherwise nobody could remember it
 			wanted[name] = lower(s.Original, most)
 			original[name], c.limits[name] = s.Original, wanted[name]
 		}
@@ -141,7 +145,7 @@ func (c *change) dampRank(v limitsVerdict, interval time.Duration, now time.Time
 	if !isKnown || !p.isOwn() {
 		return v.rank
 	}
-	rank, again := override.Damp(current, v.rank, v.cautious, p.time(v1alpha1.LimitsLoweredAnnotation).Add(interval), now)
+	rank, again := override.Damp(current, v.rank, v.cautious, override.MayChange(p.time(v1alpha1.LimitsLoweredAnnotation), interval, now), now)
 	c.damp(rank != v.rank, again)
 	if rank < current && interval > 0 {
 		lowered = now.UTC().Format(time.RFC3339)
@@ -181,7 +185,7 @@ func (c *change) writeLimits(wanted map[string]override.Value) {
 func (c *change) setWeight(v weightVerdict, interval time.Duration, now time.Time) {
 	p, loan := c.pool, c.pool.weightLoan()
 	s := c.standing(weightField, loan)
-	if v.weight == 0 {
+	if v.weight == 0 || !isWeight(s.Original) {
 		if loan != nil {
 			c.Set(weightField, s.Original)
 		}
@@ -191,7 +195,7 @@ func (c *change) setWeight(v weightVerdict, interval time.Duration, now time.Tim
 	if loan != nil {
 		before = weightOf(loan.Applied)
 	}
-	weight := c.dampWeight(v, before, loan != nil && p.isOwn(), changed.Add(interval), now)
+	weight := c.dampWeight(v, before, loan != nil && p.isOwn(), override.MayChange(changed, interval, now), now)
 	if weight != before {
 		changed = now
 	}

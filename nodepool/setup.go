@@ -82,6 +82,7 @@ func (c *Controller) onPool() toolscache.ResourceEventHandler {
 			}
 		}
 		if !isRankedAlike(before, after) {
+			c.orders.forget()
 			c.wake(func(p *pool) bool { return p.isAuto })
 		}
 	}
@@ -133,6 +134,7 @@ func (c *Controller) wakeAll() { c.wake(func(*pool) bool { return true }) }
 // onForecast wakes the pools whose intensity comes from a source, and all that are ranked with them.
 func (c *Controller) onForecast(changed forecast.Source) {
 	c.levels.Forget(func(_ string, source forecast.Source) bool { return source == changed })
+	c.orders.forget()
 	c.wakeWith(func(p *pool) bool {
 		source, ok := c.sources.Load(p.Name)
 		price, hasPrice := c.priceSources.Load(p.Name)
@@ -143,6 +145,7 @@ func (c *Controller) onForecast(changed forecast.Source) {
 // onPolicy wakes the pools that name a policy, and all that are ranked with them.
 func (c *Controller) onPolicy(changed *v1alpha1.CarbonPolicy, _ queue) {
 	c.levels.Forget(func(policy string, _ forecast.Source) bool { return policy == changed.Name })
+	c.orders.forget()
 	c.wakeWith(func(p *pool) bool { return (p.asks() || p.asksPrice()) && p.policy() == changed.Name })
 }
 

@@ -152,47 +152,6 @@ func TestAPoolThatComesWakesThoseThatItIsRankedWith(t *testing.T) {
 	}
 }
 
-func TestTheOrderIsKeptAmongEquals(t *testing.T) {
-	for name, tt := range map[string]struct {
-		all  []entrant
-		want string
-	}{
-		"by emissions":              {[]entrant{{"a", 300, 0}, {"b", 100, 0}, {"c", 200, 0}}, "bca"},
-		"by name among new ones":    {[]entrant{{"b", 100, 0}, {"a", 100, 0}}, "ab"},
-		"by weight among equals":    {[]entrant{{"a", 100, 1}, {"b", 101, 100}}, "ba"},
-		"by more than the share":    {[]entrant{{"a", 100, 1}, {"b", 103, 100}}, "ab"},
-		"a new one by emissions":    {[]entrant{{"a", 100, 1}, {"b", 101, 100}, {"c", 99, 0}}, "cba"},
-		"past several":              {[]entrant{{"a", 300, 100}, {"b", 200, 50}, {"c", 100, 1}}, "cba"},
-		"nothing is emitted by two": {[]entrant{{"a", 0, 1}, {"b", 0, 100}}, "ba"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := ""
-			for _, e := range rankEntrants(tt.all, 0.02) {
-				got += e.name
-			}
-			if got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestPlacesHaveWeightsThatKarpenterTakes(t *testing.T) {
-	for of := 1; of < 300; of++ {
-		before := int32(mostWeight)
-		for place := range of {
-			w := weightAt(place, of)
-			if w > before || w < leastWeight {
-				t.Fatalf("place %d of %d has %d, after %d", place, of, w, before)
-			}
-			before = w
-		}
-		if weightAt(0, of) != mostWeight || of > 1 && weightAt(of-1, of) != leastWeight {
-			t.Fatalf("of %d", of)
-		}
-	}
-}
-
 func TestRestoreGivesAllBackForAnHour(t *testing.T) {
 	w := newWorld(t)
 	spec := map[string]any{"limits": limits{"cpu": "500"}, "weight": int64(9)}

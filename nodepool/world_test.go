@@ -35,7 +35,7 @@ const region = "topology.kubernetes.io/region"
 // world is all that a controller sees, and a record of what it does. Its policies have the locations of
 // grid, which are named like their regions.
 type world struct {
-	t *testing.T
+	t testing.TB
 	*Controller
 	api   client.Client
 	clock *clocktesting.FakePassiveClock
@@ -49,7 +49,7 @@ type world struct {
 	planned int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	start := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 	w := &world{t: t, clock: clocktesting.NewFakePassiveClock(start), grid: map[string]plan.Level{}}
 	w.api = server(t, interceptor.Funcs{
@@ -79,7 +79,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // server is an API server with NodePools.
-func server(t *testing.T, calls interceptor.Funcs, objects ...client.Object) client.Client {
+func server(t testing.TB, calls interceptor.Funcs, objects ...client.Object) client.Client {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	scheme.AddKnownTypeWithName(poolKind(), &unstructured.Unstructured{})
@@ -184,9 +184,15 @@ func (w *world) get(name string) *unstructured.Unstructured {
 // know lets the controller know a NodePool as the API server has it.
 func (w *world) know(name string) {
 	w.t.Helper()
-	if err := w.pools.Fill(newPool(w.get(name))); err != nil {
+	before, after := w.pool(name), newPool(w.get(name))
+	if err := w.pools.Fill(after); err != nil {
 		w.t.Fatal(err)
 	}
+	if before == nil {
+		w.onPool().OnAdd(after, false)
+		return
+	}
+	w.onPool().OnUpdate(before, after)
 }
 
 // owner changes a NodePool as its owner does, and lets the controller know.

@@ -67,6 +67,9 @@ func (o *Object) Forget(f Field) {
 // with the same value.
 func (o *Object) IsRewritten(f Field) bool { return o.writers.theirs[f] }
 
+// IsOurs reports whether the API server notes a lent field as ours.
+func (o *Object) IsOurs(f Field) bool { return o.writers.ours[f] }
+
 // IsWritten reports whether the API server notes any field of the object as ours.
 func (o *Object) IsWritten() bool { return o.writers.haveOurs }
 

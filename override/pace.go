@@ -22,6 +22,16 @@ func Damp[N cmp.Ordered](current, wanted, cautious N, mayFall, now time.Time) (n
 	}
 }
 
+// MayChange returns from when on what was last changed at a time may change again, if that is to take an
+// interval. It returns zero, for at once, if the time is not known. A time in the future does not count: a
+// clock that was ahead has noted the time, and nothing would change until then.
+func MayChange(changed time.Time, interval time.Duration, now time.Time) time.Time {
+	if changed.IsZero() || changed.After(now) {
+		return time.Time{}
+	}
+	return changed.Add(interval)
+}
+
 // Soonest returns the first of some times. Zero times do not count. If all are zero, so is the result.
 func Soonest(times ...time.Time) (first time.Time) {
 	for _, at := range times {

@@ -136,3 +136,17 @@ func TestObjectsAreNamedForPeople(t *testing.T) {
 		t.Errorf("got %+v", reference)
 	}
 }
+
+func TestAChangeMayBeMadeAgainOnceItsIntervalIsOver(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct{ changed, want time.Time }{
+		"never changed":    {},
+		"just changed":     {now, now.Add(time.Hour)},
+		"changed long ago": {now.Add(-5 * time.Hour), now.Add(-4 * time.Hour)},
+		"in the future":    {now.Add(time.Second), time.Time{}},
+	} {
+		if got := MayChange(tt.changed, time.Hour, now); !got.Equal(tt.want) {
+			t.Errorf("%s: from %v on, want %v", name, got, tt.want)
+		}
+	}
+}

@@ -19,19 +19,20 @@ import (
 const pageSize = 500
 
 // Undo returns the change that puts an object back as its owner wants it, nil if there is nothing
-// to put back. isLent says that a field of the object is lent.
+// to put back. isLent says that a field of the object is lent. If the error is a conflict, Undo is called
+// again with the object as it is by then.
 type Undo func(ctx context.Context, o *unstructured.Unstructured) (c *Change, isLent bool, err error)
 
 // Restore puts every object of a kind back, gives up all ownership of the objects, and returns how
 // many had a field that was lent. An object that cannot be put back is left, and named in the
 // error, unless we have no right to it and nothing of it is lent. Restore does nothing where the kind
-// does not exist, or where we may not list its objects.
-func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo Undo) (restored int, err error) {
+// does not exist, or where we may not list its objects. The options select the objects.
+func (w Writer) Restore(ctx context.Context, kind schema.GroupVersionKind, undo Undo, options ...client.ListOption) (restored int, err error) {
 	var problems []error
 	for next := ""; ; {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(kind)
-		err := w.Client.List(ctx, list, client.Limit(pageSize), client.Continue(next))
+		err := w.Client.List(ctx, list, append([]client.ListOption{client.Limit(pageSize), client.Continue(next)}, options...)...)
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 			return restored, errors.Join(problems...)
 		}
@@ -68,14 +69,15 @@ func (w Writer) restoreOne(ctx context.Context, o *unstructured.Unstructured, un
 	err = retry.RetryOnConflict(restoreBackoff(), func() error {
 		var c *Change
 		c, isLent, err = undo(ctx, o)
-		if c == nil || err != nil {
-			return err
+		if c == nil && err == nil {
+			return nil
 		}
-		live := c.object.Reference()
-		err = w.Client.Patch(ctx, live, c.patch(), client.FieldOwner(Manager))
 		if err == nil {
-			wasLent = wasLent || isLent
-			err = w.disown(ctx, live, nil, true)
+			live := c.object.Reference()
+			if err = w.Client.Patch(ctx, live, c.patch(), client.FieldOwner(Manager)); err == nil {
+				wasLent = wasLent || isLent
+				err = w.disown(ctx, live, nil, true)
+			}
 		}
 		if apierrors.IsConflict(err) {
 			o = &unstructured.Unstructured{}

@@ -42,14 +42,8 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 		d.MinGain = equalShare
 	}
 	chosen := now
-	switch d.Cause = g.causeToStartNow(fleets); {
-	case d.Cause != "":
-	case g.Pauses != nil && (g.Threshold == nil || g.Pauses.State != NotStarted):
-		chosen, d.Runs, d.Cause = g.chooseRuns(fleets, now, d.MinGain)
-	case g.Threshold != nil:
-		chosen, d.Cause = g.chooseBelow(fleets, now, d.MinGain)
-	default:
-		chosen, d.Cause = g.chooseCheapest(fleets, now, d.MinGain)
+	if d.Cause = g.causeToStartNow(fleets); d.Cause == "" {
+		chosen, d.Runs, d.Cause = g.choose(fleets, now, d.MinGain)
 	}
 	if g.Pauses != nil {
 		d.State = g.Pauses.State
@@ -65,6 +59,21 @@ func (g *Group) decide(fleets []*Fleet) (Decision, place) {
 		d.Ceiling, d.Bucket, d.RunningPods = r.ceiling, r.bucket, r.running()
 	}
 	return d, chosen
+}
+
+// choose returns the place of a group that may wait, and its runs if it can be interrupted.
+func (g *Group) choose(fleets []*Fleet, now place, minGain float64) (chosen place, runs []PlannedRun, cause Cause) {
+	switch {
+	case g.Pauses != nil && (g.Threshold == nil || g.Pauses.State != NotStarted):
+		return g.chooseRuns(fleets, now, minGain)
+	case g.Threshold != nil:
+		chosen, cause = g.chooseBelow(fleets, now, minGain)
+	case g.hasWidths():
+		chosen, cause = g.chooseWidths(fleets, now, minGain)
+	default:
+		chosen, cause = g.chooseCheapest(fleets, now, minGain)
+	}
+	return chosen, nil, cause
 }
 
 // placeNow returns the place that starts now. It prefers a place with a known intensity, then one
@@ -172,14 +181,26 @@ func (g *Group) chooseCheapest(fleets []*Fleet, now place, minGain float64) (pla
 		return planned, planned.causeOfStart(now, enough)
 	}
 	now.cheaperWasFull = best.cheaperWasFull
+	return g.weigh(now, best, enough)
+}
+
+// weigh returns the best place, or now if the wait gains too little.
+func (g *Group) weigh(now, best place, enough float64) (place, Cause) {
 	switch {
 	case !now.hasRoom || best.start.Equal(now.start):
 		return best, best.causeOfStart(now, enough)
 	case now.cost-best.cheapestCost <= equalMargin(best.cheapestCost) || best.emitted() > enough:
 		return now, CauseSmallGain
+	case !g.Held && now.emitted()-best.emitted() < best.doubt(g):
+		return now, CauseUncertainGain
 	default:
 		return best, CauseCleanerLater
 	}
+}
+
+// doubt returns how much the place must save for the group to wait for it.
+func (p place) doubt(g *Group) float64 {
+	return p.powerFactor * p.fleet.planner.doubt(g.Duration, p.start)
 }
 
 // spreadStart starts a group now that now is as good as any time. A held group starts within its

@@ -23,6 +23,9 @@ const (
 	CauseCleanestNow Cause = "cleanest-now"
 	// CauseSmallGain starts the task: waiting would save less than the policy's minimum.
 	CauseSmallGain Cause = "small-gain"
+	// CauseUncertainGain starts the task: waiting would save less than the forecast is usually wrong by,
+	// times the policy's caution.
+	CauseUncertainGain Cause = "uncertain-gain"
 	// CauseLatestStart starts the task: there is no time left to wait.
 	CauseLatestStart Cause = "latest-start"
 	// CauseExempt starts the task: carbon does not count now.
@@ -88,7 +91,7 @@ type Decision struct {
 func (d Decision) Queue() Decision {
 	soon := d.Decided.Add(time.Second)
 	switch d.Cause {
-	case CauseCleanestNow, CauseSmallGain, CauseThreshold, CauseSpread:
+	case CauseCleanestNow, CauseSmallGain, CauseUncertainGain, CauseThreshold, CauseSpread:
 		if !d.Holds() && !soon.After(d.LatestStart) {
 			d.Start, d.Cause = soon, CauseQueued
 		}
@@ -217,7 +220,7 @@ func (d Decision) auditSentence() string {
 // Why returns the part of the reason that does not say when.
 func (d Decision) Why() string {
 	switch d.Cause {
-	case CauseCleanestNow, CauseSmallGain, CauseRunsOn:
+	case CauseCleanestNow, CauseSmallGain, CauseUncertainGain, CauseRunsOn:
 		return fmt.Sprintf("%s, %s", d.runIntensity(), d.reasonNotToWait())
 	case CauseCleanerLater, CausePaused:
 		return fmt.Sprintf("%s, %.0f %% less than the %s%s at %s",
@@ -271,6 +274,10 @@ func (d Decision) reasonNotToWait() string {
 		return "nothing to gain at or below zero"
 	case d.Cause == CauseSmallGain:
 		return fmt.Sprintf("waiting would save less than %.3g %%", 100*d.MinGain)
+	case d.Cause == CauseUncertainGain:
+		return "waiting would save less than the forecast may be wrong by"
+	case d.Cause == CauseRunsOn && len(d.Runs) > 1:
+		return "and pauses at " + formatMinute(d.Runs[0].End)
 	case d.Cause == CauseRunsOn:
 		return fmt.Sprintf("a pause would save less than %.3g %%", 100*d.MinGain)
 	case d.CheaperWasFull:

@@ -75,17 +75,20 @@ func (l Level) Tell(b Buckets, now time.Time) string {
 	for boundary := range l.Expected.Boundaries(now, l.Expected.End()) {
 		next, isKnown := l.Expected.At(boundary)
 		if isKnown && b.Ceiling(next) != b.Ceiling(l.Intensity) {
-			return text + expectedChange + FormatTime(boundary)
+			return text + TellChange(boundary)
 		}
 	}
 	return text
 }
 
-// expectedChange stands before the time of a change in what [Level.Tell] says.
+// expectedChange stands before the time of a change in what [TellChange] says.
 const expectedChange = ", expected to change at "
 
-// NextTold returns the first change after a moment that a text of [Level.Tell] expects, or several of
-// these in one text. It returns zero if the text expects none.
+// TellChange says when a change is expected, as the end of a sentence.
+func TellChange(at time.Time) string { return expectedChange + FormatTime(at) }
+
+// NextTold returns the first change after a moment that a text of [Level.Tell] or [TellChange] expects, or
+// several of these in one text. It returns zero if the text expects none.
 func NextTold(text string, after time.Time) (first time.Time) {
 	for {
 		var isThere bool
@@ -98,6 +101,9 @@ func NextTold(text string, after time.Time) (first time.Time) {
 		}
 	}
 }
+
+// IsTold reports whether a text of [Level.Tell], or several of these in one text, expects a change at any time.
+func IsTold(text string) bool { return strings.Contains(text, expectedChange) }
 
 // Applies reports whether t is exempt.
 func (e Exemption) Applies(t time.Time) bool {

@@ -6,7 +6,8 @@
 // A task of duration d that starts at s costs the mean forecast intensity over [s, s+d), times 1 +
 // WaitPrice x (s - now), times the task's power factor in the location. The planner takes the
 // cheapest s between now and the task's latest start. It holds the task only if that window is
-// cleaner than a start at once by at least MinGain. The mean over a sliding window is piecewise
+// cleaner than a start at once by at least MinGain, and by Caution times the usual error of such a
+// prediction: a small gain that is predicted badly makes as much work dirtier as cleaner. The mean over a sliding window is piecewise
 // linear in s, with a corner wherever either end of the window crosses the boundary of a slot.
 // Between two corners the priced cost is concave or monotone, so its minimum is always at a corner,
 // at now or at the latest start. The planner looks at these starts only.
@@ -26,6 +27,11 @@
 // The runs are found by dynamic programming over steps of time (runTable). Steps are five minutes or
 // longer, so a plan can be a step away from the best one.
 //
+// Work that may run at several widths (Elastic) is planned by [Planner.PlanWidths]: the least width
+// from its start to its end, and the rest where one more unit of work emits least. That is the
+// cheapest plan there is for a speedup that never grows (filling). A start chosen by [Planner.Decide]
+// knows these widths. With more time the widths cost at most a thousandth more.
+//
 // What holds for every input:
 //
 //   - A start is never before now. It is never after the latest start, or it is now if the latest
@@ -34,6 +40,9 @@
 //   - Work that can be interrupted is not paused from its latest start on, before its least run is
 //     over, or without a usable forecast. So it is never late because of a pause, if its duration is
 //     right.
+//   - Running work is never narrower than its least width, and is done by its Finish if the most
+//     width is enough for that, whatever the forecast says. Ceilings bound its width, unless it
+//     would be late.
 //   - The same input gives the same decision. Deciding again at the planned start, with the same
 //     forecast and the room still there, says to start.
 //   - No group gets a place in which a ceiling would be exceeded at any moment of its run, given
@@ -81,6 +90,9 @@ type Terms struct {
 	MinGain float64
 	// WaitPrice makes a start one hour later cost this share more (0.001 is 0.1 % an hour).
 	WaitPrice float64
+	// Caution is how many times the usual error of the forecast a wait must save for a task to be held:
+	// see [Planner.WithErrors]. Zero does not ask for more than MinGain.
+	Caution float64
 	// Exemptions are the times when carbon does not count.
 	Exemptions []Exemption
 }
@@ -117,6 +129,10 @@ type Task struct {
 	PlannedLocation string
 	// Pauses is for work that can be interrupted; nil otherwise.
 	Pauses *Pauses
+	// Elastic is for work that may run at several widths; nil otherwise. Only its Least, Most and
+	// Speedup count. Duration is then the one at the width Least. The work starts where the widths of
+	// [Planner.PlanWidths] emit least.
+	Elastic *Elastic
 }
 
 // PowerFactor returns the power factor of the task in a location; 1 if the task has none there.
@@ -162,12 +178,14 @@ type Planner struct {
 	noForecastReason string
 	basis            forecast.Basis
 	origin           forecast.Origin
+	errors           *forecast.Differences
 	terms            Terms
 	nextExempt       time.Time // when carbon stops to count next; zero if never
 	fill             float64   // the intensity of time that is not covered
 	nowNanos         int64
 	slotBoundaries   []int64 // the boundaries of slots after now; nil until they are needed
 	curves           map[time.Duration]*curve
+	slots            []widthCell                 // see widthSlots; nil until they are needed
 	costs            map[time.Duration][]float64 // by unit, of the steps of runs; see runTable
 }
 
@@ -198,6 +216,23 @@ func (p *Planner) WithBasis(basis forecast.Basis) *Planner {
 func (p *Planner) WithOrigin(origin forecast.Origin) *Planner {
 	p.origin = origin
 	return p
+}
+
+// WithErrors notes how wrong the predictions of the location have been, for Terms.Caution. Without
+// WithErrors nothing is known of errors, and they count nothing. WithErrors returns p.
+func (p *Planner) WithErrors(errors *forecast.Differences) *Planner {
+	p.errors = errors
+	return p
+}
+
+// doubt returns how much a start at an instant must save for work of a duration to wait for it, in
+// gCO2eq/kWh, because the forecast may be wrong.
+func (p *Planner) doubt(duration time.Duration, start time.Time) float64 {
+	if p.terms.Caution <= 0 {
+		return 0
+	}
+	usual, _ := p.errors.Error(duration, start.Sub(p.now))
+	return p.terms.Caution * usual
 }
 
 // Decide returns when the task should start, by itself, in the location of the planner.

@@ -412,3 +412,44 @@ func BenchmarkPlanner(b *testing.B) {
 		}
 	})
 }
+
+// TestASmallGainIsNotWorthAnUncertainWait plans with a forecast that is wrong by 40 gCO2eq/kWh.
+func TestASmallGainIsNotWorthAnUncertainWait(t *testing.T) {
+	t.Parallel()
+	m := &forecast.Model{}
+	up := true
+	for h := range 24 * 40 { // a grid that nobody can predict
+		if h*h%7 < 3 {
+			up = !up
+		}
+		v := 300.0
+		if up {
+			v = 340
+		}
+		start := t0.Add(time.Duration(h-24*40) * time.Hour)
+		m.Observe(forecast.Slot{Start: start, End: start.Add(time.Hour), Intensity: v})
+	}
+	errors := m.Predict(t0, time.Hour).Differences
+	usual, ok := errors.Error(time.Hour, 3*time.Hour)
+	if !ok || usual < 5 {
+		t.Fatalf("the usual error is %v, %v: want a grid that is hard to predict", usual, ok)
+	}
+	decide := func(gain, caution float64, isHeld bool) Decision {
+		in := instance{step: time.Hour, now: t0, intensities: []float64{300, 300, 300, 300 - gain, 300}}
+		p := NewPlanner("X", in.series(), "", Terms{MinGain: 0.01, Caution: caution}, t0, t0.Add(4*time.Hour)).WithErrors(errors)
+		return p.Decide(Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour), Held: isHeld})
+	}
+	small := max(0.9*usual, 4)
+	if d := decide(small, 1, false); d.Holds() || d.Cause != CauseUncertainGain {
+		t.Errorf("a gain of %.1f with an error of %.1f: got %s (%s), want a start now", small, usual, d.Reason(), d.Cause)
+	}
+	if d := decide(1.1*usual+1, 1, false); !d.Holds() {
+		t.Errorf("a gain above the error: got %s, want a wait", d.Reason())
+	}
+	if d := decide(small, 0, false); !d.Holds() {
+		t.Errorf("no caution: got %s, want a wait", d.Reason())
+	}
+	if d := decide(small, 1, true); !d.Holds() {
+		t.Errorf("work that is held already: got %s, want it to go on waiting", d.Reason())
+	}
+}

@@ -60,12 +60,15 @@ func (f *Fleet) newTable(g *Group) (t *runTable, ok bool) {
 	if g.Pauses.State != Running && t.most == 0 {
 		return nil, false
 	}
-	restartCost := max(g.Pauses.RestartCost, 0)
+	restartCost, resumes := max(g.Pauses.RestartCost, 0), t.most
+	if g.Pauses.State == NotStarted { // the first of the runs is no resume
+		resumes--
+	}
 	for _, t.unit = range units() {
 		t.restart = int(restartCost / t.unit)
 		over := restartCost - time.Duration(t.restart)*t.unit
 		t.restartShare = float64(over) / float64(t.unit)
-		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(t.most)), t.unit)
+		t.steps = p.stepsUntil(t.horizon().Add(-over*time.Duration(resumes)), t.unit)
 		t.work = unitsOf(g.Duration, t.unit)
 		if t.steps*t.work <= maxCells {
 			break
@@ -274,20 +277,22 @@ func (t *runTable) forced() int {
 // chooseFirst returns the step at which the next run begins: the cheapest, the planned one if that is
 // as good, or now if a wait gains too little.
 func (t *runTable) chooseFirst(minGain float64) int {
-	pauses, now := t.group.Pauses, t.from(0)
-	if pauses.State == Running && pauses.RanFor < pauses.MinRun && !math.IsInf(now, 1) {
+	if pauses := t.group.Pauses; pauses.State == Running && pauses.RanFor < pauses.MinRun { // with room or without
 		return 0
 	}
-	best, planned := t.cheapestFirst()
-	if best == 0 {
-		return 0
+	now := t.from(0)
+	best, planned, cheapest := 0, 0, now
+	latest := t.planner.endOfWait(t.group.LatestStart)
+	for i := 1; i < t.steps && !t.planner.stepStart(i, t.unit).After(latest); i++ {
+		if !t.group.PlannedStart.Before(t.planner.stepStart(i, t.unit)) {
+			planned = i
+		}
+		if cost := t.from(i); cost < cheapest {
+			best, cheapest = i, cost
+		}
 	}
-	cheapest := t.from(best)
-	enough := now - equalMargin(cheapest)
-	if pauses.State == NotStarted && !math.IsInf(now, 1) {
-		enough = math.Min(enough, now*(1-minGain))
-	}
-	if cheapest > enough {
+	enough := t.enough(now, cheapest, minGain)
+	if best == 0 || cheapest > enough {
 		return 0
 	}
 	if cost := t.from(planned); planned > 0 && cost <= enough && cost-cheapest <= equalMargin(cheapest) {
@@ -296,24 +301,19 @@ func (t *runTable) chooseFirst(minGain float64) int {
 	return best
 }
 
-// cheapestFirst returns the step at which the next run begins in the cheapest plan, the earliest of
-// equals, and the step of the planned start. Step 0 of the planned start is now or none.
-func (t *runTable) cheapestFirst() (best, planned int) {
-	cheapest := t.from(0)
-	latest := t.planner.endOfWait(t.group.LatestStart)
-	for i := 1; i < t.steps; i++ {
-		at := t.planner.stepStart(i, t.unit)
-		if at.After(latest) {
-			break
-		}
-		if !t.group.PlannedStart.Before(at) {
-			planned = i
-		}
-		if cost := t.from(i); cost < cheapest {
-			best, cheapest = i, cost
-		}
+// enough returns what a later run may cost to be chosen, if the costs of now and of the cheapest are
+// these.
+func (t *runTable) enough(now, cheapest, minGain float64) float64 {
+	switch state := t.group.Pauses.State; {
+	case state == Running:
+		// The penalty of the resume makes a pause worthwhile. With a margin, a pause would be put off again
+		// and again, because each time a step more costs little.
+		return now - roundingNoise
+	case state == NotStarted && !math.IsInf(now, 1):
+		return math.Min(now-equalMargin(cheapest), now*(1-minGain))
+	default:
+		return now - equalMargin(cheapest)
 	}
-	return best, planned
 }
 
 // begin returns when the first run begins: when its step does, at the planned moment within it, or

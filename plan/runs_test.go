@@ -190,6 +190,11 @@ func TestAPauseThatSavesLittleIsNotMade(t *testing.T) {
 	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); !d.Holds() {
 		t.Errorf("got %s, want a pause", d.Reason())
 	}
+	in.intensities[0], in.intensities[1] = 100, 400
+	want := "runs on Nov 21 12:00 UTC: 100 gCO2eq/kWh in X in 2 runs, and pauses at Nov 21 13:00"
+	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); d.Holds() || d.Reason() != want {
+		t.Errorf("got %s, want %s", d.Reason(), want)
+	}
 	in.intensities = nil
 	if d = in.decide(Task{Duration: 2 * time.Hour, LatestStart: t0.Add(5 * time.Hour), Pauses: running}); d.Holds() {
 		t.Errorf("got %s, want no pause without a forecast", d.Reason())
@@ -214,6 +219,51 @@ func TestRunsKeepBelowTheCeilings(t *testing.T) {
 	want := map[time.Time]int{t0.Add(1 * time.Hour): 1, t0.Add(2 * time.Hour): 1, t0.Add(5 * time.Hour): 1, t0.Add(6 * time.Hour): 1}
 	if diff := cmp.Diff(want, busy); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// A pause is not put off for a gain that is small each time.
+func TestARightForecastIsLivedAsPlanned(t *testing.T) {
+	t.Parallel()
+	for seed := range seeds(200) {
+		r := rand.New(rand.NewPCG(seed, 24))
+		in := hourlyInstance(r, 24)
+		for i := range in.intensities { // little differences, where putting off is cheap
+			in.intensities[i] = 300 + in.intensities[i]/10
+		}
+		hours := 2 + r.IntN(8)
+		task := Task{
+			Duration: time.Duration(hours) * time.Hour, LatestStart: in.now.Add(time.Duration(24-hours) * time.Hour),
+			Pauses: &Pauses{RestartCost: time.Duration(r.IntN(2)) * time.Hour, MinRun: time.Duration(r.IntN(3)) * 30 * time.Minute, Runs: 1 + r.IntN(3)},
+		}
+		planned, series := emissions(in.decide(task).Runs), in.series()
+		lived := liveThrough(t, in, task)
+		for i, run := range lived {
+			lived[i].Intensity, _ = series.Mean(run.Start, run.End)
+		}
+		if got := emissions(lived); got > planned*(1+2*equalShare) {
+			t.Errorf("seed %d: emits %.1f in %+v, want the planned %.1f", seed, got, lived, planned)
+		}
+	}
+}
+
+// Work that must run now takes the room, and still no run ends before its least length.
+func TestNoRoomEndsNoRunBeforeItsLeastLength(t *testing.T) {
+	t.Parallel()
+	in := instance{step: time.Hour, now: t0, intensities: []float64{300, 100, 100, 300, 300, 100, 100, 300, 300, 300}}
+	in.buckets, _ = NewBuckets([]Bucket{{math.Inf(1), 1}})
+	in.groups = []Group{
+		{Task: Task{ID: "urgent", Duration: 2 * time.Hour, LatestStart: t0}, Pods: 1},
+		{Task: Task{ID: "running", Duration: 3 * time.Hour, LatestStart: t0.Add(6 * time.Hour)}, Pods: 1},
+	}
+	for _, tt := range []struct {
+		ranFor time.Duration
+		want   bool
+	}{{29 * time.Minute, false}, {30 * time.Minute, true}} {
+		in.groups[1].Pauses = &Pauses{Runs: 2, State: Running, MinRun: 30 * time.Minute, RanFor: tt.ranFor}
+		if d := in.assign()[1]; d.Holds() != tt.want || d.Start != d.Runs[0].Start {
+			t.Errorf("after %s: %s in %+v, want a pause: %t", tt.ranFor, d.Reason(), d.Runs, tt.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -22,9 +23,16 @@ type Ask struct {
 	Threshold   *float64
 	Hold        string // HoldByGate, HoldBySuspend, or empty
 	Placement   string // PlacementPreferred, PlacementStrict, or empty
+	// Interruptible says that the work may be paused after its start. RestartCost and MinRun are nil if
+	// the policy says them. Remaining is how long the work still has to run, by its own word; nil if the
+	// work does not say.
+	Interruptible                  bool
+	RestartCost, MinRun, Remaining *time.Duration
 	// PowerWatts is the power of one pod, and FunctionalUnits is how many units the work produces. Both
 	// are for the accounts, and no plan depends on them.
 	PowerWatts, FunctionalUnits float64
+	// Widths is nil if the work does not ask to run wider while the grid is clean.
+	Widths *Widths
 	// EarlierRuns counts where no duration is asked for. The field comes from no annotation, and
 	// ParseAsk leaves the field zero.
 	EarlierRuns RunTimes
@@ -88,10 +96,48 @@ func ParseAsk(annotations map[string]string, created time.Time, path *field.Path
 		return nil
 	})
 	read(v1alpha1.HoldAnnotation, oneOf(&ask.Hold, v1alpha1.HoldByGate, v1alpha1.HoldBySuspend))
+	ask.readPauses(read)
 	read(v1alpha1.PlacementAnnotation, oneOf(&ask.Placement, v1alpha1.PlacementPreferred, v1alpha1.PlacementStrict))
 	read(v1alpha1.PowerWattsAnnotation, positive(&ask.PowerWatts, maxPowerWatts, "watts", "10000000, such as 250"))
 	read(v1alpha1.FunctionalUnitsAnnotation, positive(&ask.FunctionalUnits, maxFunctionalUnits, "functional units", "1000000000000, such as 100"))
+	ask.Widths = parseWidths(read)
 	return ask, errs
+}
+
+// readPauses reads what the annotations say of pauses.
+func (a *Ask) readPauses(read func(key string, parse func(value string) error)) {
+	read(v1alpha1.InterruptibleAnnotation, func(value string) (err error) {
+		a.Interruptible, err = parseBool(value)
+		return err
+	})
+	read(v1alpha1.RestartCostAnnotation, maybeZero(&a.RestartCost))
+	read(v1alpha1.MinRunAnnotation, maybeZero(&a.MinRun))
+	read(v1alpha1.RemainingAnnotation, maybeZero(&a.Remaining))
+}
+
+// maybeZero returns a function that reads a duration, which may be zero.
+func maybeZero(into **time.Duration) func(string) error {
+	return func(value string) error {
+		duration, err := parseDelay(v1alpha1.Duration(value))
+		if err == nil {
+			*into = &duration
+		}
+		return err
+	}
+}
+
+// CheckTogether returns an error for each annotation that contradicts another one. The ask is that of an
+// object whose annotations are at path.
+func (a *Ask) CheckTogether(path *field.Path) (errs field.ErrorList) {
+	if a.Interruptible && a.Hold == v1alpha1.HoldByGate {
+		want := fmt.Sprintf("interruptible work is always held by %q: remove this annotation, or %s", v1alpha1.HoldBySuspend, v1alpha1.InterruptibleAnnotation)
+		errs = append(errs, field.Invalid(path.Key(v1alpha1.HoldAnnotation), a.Hold, want))
+	}
+	if a.Interruptible && a.Widths != nil {
+		want := fmt.Sprintf("want one of %s and %s: a Job is paused, or runs at several widths", v1alpha1.InterruptibleAnnotation, v1alpha1.ParallelismAnnotation)
+		errs = append(errs, field.Invalid(path.Key(v1alpha1.ParallelismAnnotation), fmt.Sprintf("%d-%d", a.Widths.Least, a.Widths.Most), want))
+	}
+	return errs
 }
 
 func wantText(value, want string) error {

@@ -17,7 +17,9 @@ func AskKeys() []string {
 		v1alpha1.DelayTolerantAnnotation, v1alpha1.DeadlineAnnotation, v1alpha1.DurationAnnotation,
 		v1alpha1.ThresholdAnnotation, v1alpha1.LocationAnnotation, v1alpha1.PolicyAnnotation,
 		v1alpha1.HoldAnnotation, v1alpha1.PlacementAnnotation,
+		v1alpha1.InterruptibleAnnotation, v1alpha1.RestartCostAnnotation, v1alpha1.MinRunAnnotation, v1alpha1.RemainingAnnotation,
 		v1alpha1.PowerWattsAnnotation, v1alpha1.FunctionalUnitsAnnotation,
+		v1alpha1.ParallelismAnnotation, v1alpha1.SpeedupAnnotation,
 	}
 }
 
@@ -27,7 +29,10 @@ func WrittenKeys() []string {
 		v1alpha1.PlannedStartAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.NextRunAnnotation, v1alpha1.ReasonAnnotation, v1alpha1.OutcomeAnnotation,
 		v1alpha1.IntensityAtCreationAnnotation, v1alpha1.HeldByAnnotation, v1alpha1.StartedAnnotation,
 		v1alpha1.ExpectedDurationAnnotation, v1alpha1.DurationSourceAnnotation,
+		v1alpha1.PausedAnnotation, v1alpha1.RanAnnotation, v1alpha1.PausesAnnotation, v1alpha1.FinishByAnnotation,
 		v1alpha1.PlannedLocationAnnotation, v1alpha1.CandidateLocationsAnnotation,
+		v1alpha1.OriginalParallelismAnnotation, v1alpha1.AppliedParallelismAnnotation,
+		v1alpha1.ParallelismChangedAnnotation, v1alpha1.ParallelismReleasedAnnotation,
 	}
 }
 
@@ -53,9 +58,12 @@ func Truncate(value string, limit int) string {
 // as a misspelt one.
 func UnknownKeys(annotations map[string]string, path *field.Path) []string {
 	var warnings []string
-	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel)
+	ours := append(append(AskKeys(), WrittenKeys()...), v1alpha1.AuditLabel, v1alpha1.CarbonStatusKey)
 	if _, ok := annotations[v1alpha1.AuditLabel]; ok {
 		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it on the namespace, as a label", path.Key(v1alpha1.AuditLabel)))
+	}
+	if _, ok := annotations[v1alpha1.CarbonStatusKey]; ok {
+		warnings = append(warnings, fmt.Sprintf("%s: has no effect here: write it into the node selector of the pods", path.Key(v1alpha1.CarbonStatusKey)))
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, v1alpha1.Prefix) && !slices.Contains(ours, key) && len(warnings) < maxUnknownKeys {

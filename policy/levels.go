@@ -37,6 +37,11 @@ func (l Levels) Level(ctx context.Context, name, location string, now time.Time)
 	return level, policy.Source, nil
 }
 
+// NodeGroups returns what [Policies.NodeGroups] returns.
+func (l Levels) NodeGroups(ctx context.Context) ([]NodeGroups, error) {
+	return l.Policies.NodeGroups(ctx)
+}
+
 // Level returns the intensity at a location, the limits there, and until when both stay the same.
 // The empty location is the first location of the policy. An intensity is known only from a
 // forecast that is not too old. Where such a forecast has a gap, or values that are not believed,

@@ -40,6 +40,7 @@ func (p Policies) WithoutSites() Policies {
 // ready makes the policy of an object ready.
 func (p Policies) ready(ctx context.Context, object *v1alpha1.CarbonPolicy) *Policy {
 	policy := read(ctx, object, p.Namespace, p.Nodes, p.Clock.Now())
+	p.checkAutoscaler(ctx, policy, object)
 	if !p.skipsSites {
 		policy.findSites(ctx, p.Nodes)
 	}

@@ -39,6 +39,7 @@ type Policy struct {
 	spec                              v1alpha1.CarbonPolicySpec
 	terms                             plan.Terms
 	maxDelay, defaultDuration, maxAge time.Duration
+	restartCost, minRun               time.Duration // of interruptible work that does not say
 	buckets                           plan.Buckets
 	// sites has the locations with nodes, in the order of the spec, if the policy chooses between
 	// locations. If no location is known to have nodes, sites has the first location.

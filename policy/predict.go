@@ -31,7 +31,7 @@ func (p *Policy) Planner(snapshot *forecast.Snapshot, location string, now, unti
 	if location == "" {
 		location = f.Location
 	}
-	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis).WithOrigin(f.Details.Origin)
+	return plan.NewPlanner(location, e.Series, missing, p.terms, now, until).WithBasis(e.Basis).WithOrigin(f.Details.Origin).WithErrors(e.Differences)
 }
 
 // Predict returns what is expected of a location, and the forecast behind the expectation. The

@@ -23,8 +23,11 @@ func (p *Policy) readNumbers() {
 	spec, builtIn := p.spec, v1alpha1.Default().Spec
 	p.maxDelay = readField(p, "maxDelay", spec.MaxDelay, builtIn.MaxDelay, parseDelay)
 	p.defaultDuration = readField(p, "defaultDuration", spec.DefaultDuration, builtIn.DefaultDuration, parseDuration)
+	p.restartCost = readField(p, "restartCost", spec.RestartCost, builtIn.RestartCost, parseDelay)
+	p.minRun = readField(p, "minRun", spec.MinRun, builtIn.MinRun, parseDelay)
 	p.maxAge = readField(p, "forecast.maxAge", spec.Forecast.MaxAge, builtIn.Forecast.MaxAge, parseDuration)
 	p.terms.MinGain = readField(p, "minGainPercent", spec.MinGainPercent, builtIn.MinGainPercent, parsePercentage)
+	p.terms.Caution = readField(p, "holdCaution", spec.HoldCaution, builtIn.HoldCaution, parseCaution)
 	p.terms.WaitPrice = readField(p, "waitPricePercentPerHour", spec.WaitPricePercentPerHour, builtIn.WaitPricePercentPerHour, parsePercentage)
 	var err error
 	if p.buckets, err = newBuckets(spec.Buckets); err != nil {
@@ -65,6 +68,14 @@ func parsePercentage(text v1alpha1.Percentage) (float64, error) {
 		return 0, errors.New("want a percentage from 0 to 100, such as 0.5")
 	}
 	return percent / 100, nil
+}
+
+func parseCaution(text v1alpha1.Caution) (float64, error) {
+	caution, err := strconv.ParseFloat(string(text), 64)
+	if err != nil || !(caution >= 0 && caution <= 10) {
+		return 0, errors.New("want a number from 0 to 10, such as 0.25")
+	}
+	return caution, nil
 }
 
 func newBuckets(spec []v1alpha1.Bucket) (plan.Buckets, error) {

@@ -102,6 +102,22 @@ func (v *LocationState) Learned() (days int32, share *int32) {
 	return days, &percent
 }
 
+// The wait and the work for which the status has the usual error.
+const (
+	usualWait     = 12 * time.Hour
+	usualDuration = 4 * time.Hour
+)
+
+// usualError returns the usual error of a prediction, in gCO2eq/kWh, and nil if too little is known.
+func (v *LocationState) usualError() *int32 {
+	usual, ok := v.Prediction.Differences.Error(usualDuration, usualWait)
+	if !ok {
+		return nil
+	}
+	rounded := int32(math.Round(usual))
+	return &rounded
+}
+
 // Fallback says what happens to work without a usable forecast.
 func (v *LocationState) Fallback() string {
 	switch v.Prediction.Basis {
@@ -122,6 +138,7 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 	for i, v := range states {
 		locations[i].Name = v.Name
 		locations[i].LearnedDays, locations[i].SavingSharePercent = v.Learned()
+		locations[i].UsualError = v.usualError()
 		locations[i].Provider, locations[i].Signal = v.Details.Origin.ProviderName(), apiSignal(v.Details.Origin.Signal)
 		locations[i].Attribution, locations[i].ActualUntil = v.Details.Attribution, APITime(v.ActualUntil)
 		if v.IsKnown {

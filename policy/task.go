@@ -17,30 +17,46 @@ import (
 // TaskOf returns the task of held work. The annotations of the work say what the work asks for, and
 // what was expected and promised at admission. The latest start is never later than promised. If an
 // annotation cannot be read, the work starts now unless a latest start was promised. If the policy
-// does not exist any more, the promise applies.
+// does not exist any more, the promise applies. The task of paused work is about what is left of it.
 func (p *Policy) TaskOf(object metav1.Object) plan.Task {
-	created := WaitsSince(object)
-	ask, errs := ParseAsk(object.GetAnnotations(), created, field.NewPath("metadata", "annotations"))
-	if expected := object.GetAnnotations()[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= MaxValue {
+	task, ask := p.taskAndAsk(object)
+	if task.Pauses != nil && IsPaused(object) {
+		p.pausedTask(&task, object, ask)
+	}
+	return task
+}
+
+// taskAndAsk returns the task of the whole work, whether it has started or not, and what the work asks
+// for.
+func (p *Policy) taskAndAsk(object metav1.Object) (plan.Task, Ask) {
+	annotations, created, hasRun := object.GetAnnotations(), WaitsSince(object), false
+	if ProgressOf(object) != nil { // who resumes it is Gridlatch
+		created = object.GetCreationTimestamp().Time
+		hasRun = !ReadRuns(annotations).FinishBy.IsZero()
+	}
+	ask, errs := ParseAsk(annotations, created, field.NewPath("metadata", "annotations"))
+	ask.Interruptible = ask.Interruptible && ProgressOf(object) != nil
+	if expected := annotations[v1alpha1.ExpectedDurationAnnotation]; len(expected) <= MaxValue {
 		ask.EarlierRuns.Median, _ = plan.ParseDuration(expected) // zero if there is none
 	}
-	promised, noPromise := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.LatestStartAnnotation])
-	next, err := time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.NextRunAnnotation])
+	promised, noPromise := time.Parse(time.RFC3339, annotations[v1alpha1.LatestStartAnnotation])
+	next, err := time.Parse(time.RFC3339, annotations[v1alpha1.NextRunAnnotation])
 	if err == nil && promised.Before(next) { // a later promise was made by hand, and counts
 		ask.NextRun = next.UTC()
 	}
-	ask.Candidates = object.GetAnnotations()[v1alpha1.CandidateLocationsAnnotation]
+	ask.Candidates = annotations[v1alpha1.CandidateLocationsAnnotation]
 	task := p.Task(ask, created)
-	task.PlannedLocation = object.GetAnnotations()[v1alpha1.PlannedLocationAnnotation]
+	task.PlannedLocation = annotations[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
-	task.PlannedStart, _ = time.Parse(time.RFC3339, object.GetAnnotations()[v1alpha1.PlannedStartAnnotation]) // zero if there is none
+	task.PlannedStart, _ = time.Parse(time.RFC3339, annotations[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	switch {
+	case hasRun: // the promise is about what was left at the pause
 	case noPromise == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
 		task.LatestStart = promised.UTC()
 	case noPromise != nil && len(errs) > 0:
 		task.LatestStart = created.UTC()
 	}
-	return task
+	return task, ask
 }
 
 // TaskID returns the ID of a task, by which the task picks one of several starts that are equally
@@ -57,7 +73,7 @@ func TaskID(object metav1.Object, own types.UID) string {
 // is planned with the median of its earlier runs, and starts early enough for the slowest run to
 // meet the deadline. Without earlier runs, the policy's default duration applies.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
-	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates)}
+	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates), Pauses: p.pauses(ask)}
 	longest := ask.Duration
 	switch {
 	case ask.Duration > 0:
@@ -131,15 +147,21 @@ func ResumedAt(job *batchv1.Job) time.Time {
 // WaitsSince returns from when on durations in the annotations of work count. This is the creation
 // of the work or, for a Job that others suspend, the time at which the Job was last resumed.
 func WaitsSince(object metav1.Object) time.Time {
-	var again time.Time
-	switch o := object.(type) {
-	case interface{ ResumedAt() time.Time }:
-		again = o.ResumedAt()
-	case *batchv1.Job:
-		again = ResumedAt(o)
-	}
-	if created := object.GetCreationTimestamp().Time; object.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" || again.Before(created) {
+	again, created := resumedAt(object), object.GetCreationTimestamp().Time
+	if object.GetAnnotations()[v1alpha1.HeldByAnnotation] != "" || again.Before(created) {
 		return created
 	}
 	return again
+}
+
+// resumedAt returns when an object was last resumed, and the zero time if it never was.
+func resumedAt(object metav1.Object) time.Time {
+	switch o := object.(type) {
+	case interface{ ResumedAt() time.Time }:
+		return o.ResumedAt()
+	case *batchv1.Job:
+		return ResumedAt(o)
+	default:
+		return time.Time{}
+	}
 }

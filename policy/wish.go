@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -33,15 +34,30 @@ func AskAnnotations(o metav1.Object) map[string]string {
 	return asks
 }
 
+// PodAskAnnotations returns the annotations by which a pod asks. The wish of a pod that waits for clean
+// nodes by its node selector is an annotation of the result.
+func PodAskAnnotations(pod *corev1.Pod) map[string]string {
+	asks := AskAnnotations(pod)
+	if asksBySelector(pod) {
+		return withSelector(asks, &pod.Spec)
+	}
+	return asks
+}
+
 // JobAskAnnotations returns the annotations by which a Job asks. The annotations of the Job come
-// before those of its pod template.
-func JobAskAnnotations(template, job metav1.Object) map[string]string {
-	return askOf(template, job)
+// before those of its pod template, and the node selector of its pods comes last.
+func JobAskAnnotations(job *batchv1.Job) map[string]string {
+	return RunAskAnnotations(job, nil)
 }
 
 // RunAskAnnotations returns the annotations by which a Job asks that may be a run of a CronJob. Those of
 // the CronJob count where neither the Job nor its pod template says anything. The CronJob may be nil.
 func RunAskAnnotations(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
+	return withSelector(saidOfRun(job, c), &job.Spec.Template.Spec)
+}
+
+// saidOfRun is RunAskAnnotations without the node selector.
+func saidOfRun(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
 	if c == nil {
 		return askOf(&job.Spec.Template, job)
 	}
@@ -49,9 +65,11 @@ func RunAskAnnotations(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
 }
 
 // CronJobAskAnnotations returns the annotations by which a CronJob asks for its runs. Those of the
-// template of its Jobs come before those of the pod template in it, and the CronJob's own come last.
+// template of its Jobs come before those of the pod template in it, and the CronJob's own come after. The
+// node selector of the pods comes last.
 func CronJobAskAnnotations(c *batchv1.CronJob) map[string]string {
-	return askOf(c, &c.Spec.JobTemplate.Spec.Template, &c.Spec.JobTemplate)
+	template := &c.Spec.JobTemplate.Spec.Template
+	return withSelector(askOf(c, template, &c.Spec.JobTemplate), &template.Spec)
 }
 
 // askOf returns the annotations by which objects ask. Those of a later object count before those of
@@ -68,7 +86,7 @@ func askOf(objects ...metav1.Object) map[string]string {
 // its pod template says. A wish that is a label stays a label. InheritAsk writes nothing if the Job
 // then does not ask to wait.
 func InheritAsk(job *batchv1.Job, c *batchv1.CronJob) {
-	own, all := JobAskAnnotations(&job.Spec.Template, job), RunAskAnnotations(job, c)
+	own, all := saidOfRun(job, nil), saidOfRun(job, c)
 	if wish, said := all[v1alpha1.DelayTolerantAnnotation]; !said || wish == "false" {
 		return
 	}

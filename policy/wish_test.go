@@ -35,7 +35,9 @@ func TestWhichWishCounts(t *testing.T) {
 		"what the Job says before what both say": {meta("true", "true"), meta("", "false"), "false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := JobAskAnnotations(tt.template, tt.job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
+			job := &batchv1.Job{ObjectMeta: *tt.job}
+			job.Spec.Template.ObjectMeta = *tt.template
+			if got := JobAskAnnotations(job)[v1alpha1.DelayTolerantAnnotation]; got != tt.want {
 				t.Errorf("wish %q, want %q", got, tt.want)
 			}
 		})

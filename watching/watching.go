@@ -36,6 +36,8 @@ type Resource struct {
 	// Only is the name of the one object that is kept, for those who may read no other; empty keeps
 	// all.
 	Only string
+	// IsBuiltIn says that the resource is Kubernetes' own, which has no definition and is always there.
+	IsBuiltIn bool
 	// Keep turns an object into what is kept of it. It is called with what it has returned, too.
 	Keep     cache.TransformFunc
 	Indexers cache.Indexers
@@ -75,6 +77,12 @@ func (r *Resource) AddHandler(handler cache.ResourceEventHandler) {
 
 // Run watches until the context ends.
 func (r *Resource) Run(ctx context.Context) {
+	if r.IsBuiltIn {
+		r.begin(ctx)
+		<-ctx.Done()
+		r.end()
+		return
+	}
 	name := r.Name.GroupResource().String()
 	definitions := r.Definitions.Resource(DefinitionResource())
 	itsOwn := func(o *metav1.ListOptions) {

@@ -163,7 +163,7 @@ func askToWait(o metav1.Object, asks bool) {
 // run for good, or belongs to a Job, which has the decision.
 func (w *Webhook) isPodAudited(ctx context.Context, req serving.Review, pod *corev1.Pod) bool {
 	ends := pod.Spec.RestartPolicy == corev1.RestartPolicyNever || pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
-	return w.isAudited(ctx, req.Namespace, pod, policy.AskAnnotations(pod), ends && hold.OwningJob(pod) == nil)
+	return w.isAudited(ctx, req.Namespace, pod, policy.PodAskAnnotations(pod), ends && hold.OwningJob(pod) == nil)
 }
 
 // auditPod decides on a pod that is audited. A pod of a Job has the notes of the Job.

@@ -89,6 +89,9 @@ func randomPodSpec(r *rand.Rand) map[string]any {
 	if r.IntN(5) == 0 {
 		spec["nodeName"] = "n"
 	}
+	if r.IntN(5) == 0 {
+		spec["nodeSelector"] = map[string]any{v1alpha1.CarbonStatusKey: v1alpha1.LowIntensity}
+	}
 	if r.IntN(2) == 0 {
 		spec["restartPolicy"] = []string{"Always", "Never", "OnFailure"}[r.IntN(3)]
 	}
@@ -136,7 +139,7 @@ func FuzzAudit(f *testing.F) {
 func TestOnlyAuditHoldsNothing(t *testing.T) {
 	// the same objects are held without audit, so that FuzzAudit can fail
 	held := map[string]int{}
-	for seed := range uint64(500) {
+	for seed := range uint64(1500) { // most have an annotation that cannot be read
 		kind, object := randomObject(rand.New(rand.NewPCG(seed, 1)))
 		raw, err := json.Marshal(object)
 		if err != nil {

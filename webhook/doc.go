@@ -8,6 +8,10 @@
 // CronJob may ask, in its own metadata, which the matchConditions do not see. Such a run gets what
 // the CronJob asks, or is not changed. Other work never reaches the webhook.
 //
+// Work also asks by a node selector for clean nodes (v1alpha1.CarbonStatusKey), if it says nothing in
+// words. The webhook writes this wish as an annotation on the pod or the Job before the decision, so
+// that all else knows one form of the wish. Audited work does not get the annotation.
+//
 // CronJobs that ask to wait come here to be warned about: about values that cannot be read, and
 // about runs that come sooner after one another than a run may wait. They are never refused or
 // changed.

@@ -58,6 +58,9 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if came.tooLarge == nil && w.isJobAudited(ctx, req, job, cronJob) {
 		return w.auditJob(ctx, req, came)
 	}
+	if came.tooLarge == nil {
+		policy.JobAsksBySelector(job, cronJob)
+	}
 	if cronJob != nil {
 		policy.InheritAsk(job, cronJob)
 	}
@@ -74,10 +77,16 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	if len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
-	asked := policy.JobAskAnnotations(template, job)
+	asked := policy.JobAskAnnotations(job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
+	if errs := ask.CheckTogether(field.NewPath("metadata", "annotations")); len(errs) > 0 {
+		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
+	}
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)
+	}
+	if errs := checkWidths(job, ask); len(errs) > 0 {
+		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	labelRuns(job)
 	ask.EarlierRuns = w.Runs.Times(req.Namespace, job)
@@ -86,6 +95,7 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 		return startJob(job, notHeld+"Gridlatch does not know its CronJob yet, and so does not know when the next run comes").asNotHeld(job.Annotations), nil
 	}
 	warnings := append(toolWarning(ask), leaveTimeForNextRun(cronJob, job, &ask, created)...)
+	warnings = append(warnings, leaveUninterrupted(&ask, whyNeverPaused(job))...)
 	v, err := w.decideJob(ctx, req, came, ask, asked)
 	return v.warn(warnings...), err
 }
@@ -133,7 +143,8 @@ func (w *Webhook) decideJob(ctx context.Context, req serving.Review, came *decod
 		return startJob(job, piece.StartReason), nil
 	}
 	ask.Candidates = chosen.policy.SuitableLocations(ctx, &job.Spec.Template.Spec)
-	return w.holdJob(req, came, chosen.policy, ask, asked, piece), nil
+	v := w.holdJob(req, came, chosen.policy, ask, asked, piece)
+	return v.warn(warnOfWidths(job, ask, chosen.policy.Task(ask, job.CreationTimestamp.Time).Duration)...), nil
 }
 
 // labelRuns gives a Job of a CronJob the CronJob's name as the label of its runs, unless the Job
@@ -192,12 +203,13 @@ func whyOwnerNeedsJob(owner *door.Door, bySuspend bool) string {
 
 // howHeldWhole says how the Job itself is held. The result is empty if only its pods are held. The
 // activeDeadlineSeconds of a Job would run while its pods are gated, and gated pods take the quota
-// that a queue gives. A Job that Gridlatch had suspended before stays suspended.
+// that a queue gives. A Job that may be paused is held as it will be paused. A Job that Gridlatch had
+// suspended before stays suspended.
 func howHeldWhole(job *decodedJob, ask policy.Ask) string {
 	switch {
 	case job.Labels[hold.KueueQueueLabel] != "":
 		return v1alpha1.HoldByKueue
-	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend || job.mark.closed:
+	case job.Spec.ActiveDeadlineSeconds != nil || ask.Hold == v1alpha1.HoldBySuspend || ask.Interruptible || job.mark.closed:
 		return v1alpha1.HoldBySuspend
 	default:
 		return ""
@@ -220,6 +232,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 	// the pods count for the policy, whenever they come
 	job.Annotations[v1alpha1.PolicyAnnotation], job.Spec.Template.Annotations[v1alpha1.PolicyAnnotation] = rules.Name, rules.Name
 	noteDuration(job, ask)
+	noteWidths(job, asked)
 	if w.MarkForExtender || rules.ChoosesLocation() { // the pods must come here, too
 		writeToTemplate(job, asked)
 	}
@@ -233,6 +246,7 @@ func (w *Webhook) holdJob(req serving.Review, came *decodedJob, rules *policy.Po
 		noteLocation(job, decision.Location, ask.Candidates)
 	}
 	if !decision.Holds() {
+		noteInterruptible(job, ask, asked, decision)
 		return w.note(startJob(job, decision.Reason()), rules, decision)
 	}
 	if why := w.whyUnable(req.Namespace); why != "" {

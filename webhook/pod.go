@@ -35,6 +35,9 @@ func (w *Webhook) admitPod(ctx context.Context, req serving.Review) (verdict, er
 	}
 	pod.CreationTimestamp = metav1.NewTime(w.Clock.Now())
 	unknown := policy.UnknownKeys(pod.Annotations, field.NewPath("metadata", "annotations"))
+	if hold.OwningJob(pod) == nil && wantToWait(pod) && pod.Annotations[v1alpha1.InterruptibleAnnotation] == "true" {
+		unknown = append(unknown, v1alpha1.InterruptibleAnnotation+" has no effect: only a Job can be stopped, and started again")
+	}
 	hold.ForgetKueueGate(pod.Annotations) // what is there was copied, or forged
 	before := copyMetadata(pod.ObjectMeta)
 	v, err := w.holdOrStart(ctx, req, pod)
@@ -58,6 +61,7 @@ func (w *Webhook) holdOrStart(ctx context.Context, req serving.Review, came *dec
 	if !isVouchedFor(req, pod) {
 		stripMetadata(&pod.ObjectMeta)
 	}
+	policy.AskBySelector(pod)
 	switch {
 	case !wantToWait(pod):
 		return stripPod(pod), nil

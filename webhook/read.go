@@ -300,6 +300,7 @@ func readCronJob(raw []byte) (*batchv1.CronJob, error) {
 				"spec": o.fields("spec.jobTemplate.spec", map[string]func() error{
 					"template": o.fields("spec.jobTemplate.spec.template", map[string]func() error{
 						"metadata": o.metadata("spec.jobTemplate.spec.template.metadata", "", &ofPod),
+						"spec":     o.spec("spec.jobTemplate.spec.template.spec", &template.Spec.Template.Spec, &podSpec{}),
 					}),
 				}),
 			}),

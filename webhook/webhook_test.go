@@ -254,7 +254,7 @@ func TestWhatIsWrongIsRefusedOfUsersAndLetPassOfControllers(t *testing.T) {
 func TestAnAnnotationThatNobodyReadsIsWarnedOf(t *testing.T) {
 	asked := map[string]string{v1alpha1.DelayTolerantAnnotation: "true", v1alpha1.DurationAnnotation: "1h", "gridlatch.dev/deadlin": "2h", "example.com/deadline": "2h"}
 	meta := metav1.ObjectMeta{Annotations: asked}
-	want := "[gridlatch.dev/deadlin]: has no effect, because Gridlatch does not know this annotation; want gridlatch.dev/ and one of delay-tolerant, deadline, duration, threshold, location, policy, hold, placement, power-watts, functional-units"
+	want := "[gridlatch.dev/deadlin]: has no effect, because Gridlatch does not know this annotation; want gridlatch.dev/ and one of delay-tolerant, deadline, duration, threshold, location, policy, hold, placement, interruptible, restart-cost, min-run, remaining, power-watts, functional-units, parallelism, speedup"
 	for path, object := range map[string]any{
 		"metadata.annotations":               batchv1.Job{ObjectMeta: meta},
 		"spec.template.metadata.annotations": batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: meta}}},

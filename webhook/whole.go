@@ -82,6 +82,7 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 		return o.refrain(why), nil
 	}
 	ask, _ := policy.ParseAsk(policy.AskAnnotations(o), o.CreationTimestamp.Time, path) // checkAsk has seen no errors
+	warnings := leaveUninterrupted(&ask, o.whyNeverPaused())
 	chosen, err := w.choosePolicy(ctx, ask, o, req.Namespace, path)
 	if err != nil {
 		return verdict{}, err
@@ -89,14 +90,17 @@ func (w *Webhook) decideWhole(ctx context.Context, req serving.Review, o *decode
 	if chosen.policy == nil {
 		return chosen.verdict(o.Annotations, o.start), nil
 	}
-	return w.holdByDoor(req, o, chosen.policy, ask, piece), nil
+	return w.holdByDoor(req, o, chosen.policy, ask, piece).warn(warnings...), nil
 }
 
-// checkHoldWhole refuses an object that asks to be held by the gates of its pods.
+// checkHoldWhole refuses an object that asks to be held by the gates of its pods, or for what only Jobs do.
 func checkHoldWhole(o *decodedWhole, path *field.Path) field.ErrorList {
 	if how := o.Annotations[v1alpha1.HoldAnnotation]; how == v1alpha1.HoldByGate {
 		want := fmt.Sprintf("a %s is always held as a whole: remove this annotation, or write %q", o.door.Kind.Kind, v1alpha1.HoldBySuspend)
 		return field.ErrorList{field.Invalid(path.Key(v1alpha1.HoldAnnotation), how, want)}
+	}
+	if widths, ok := o.Annotations[v1alpha1.ParallelismAnnotation]; ok {
+		return field.ErrorList{field.Invalid(path.Key(v1alpha1.ParallelismAnnotation), widths, "only a Job runs at several widths, not a "+o.door.Kind.Kind+": remove this annotation")}
 	}
 	return nil
 }
@@ -157,6 +161,9 @@ func (w *Webhook) holdByDoor(req serving.Review, o *decodedWhole, rules *policy.
 	case tooLittle != "":
 		return o.refrain(tooLittle)
 	case !decision.Holds():
+		if ask.Interruptible {
+			notePromise(o, decision)
+		}
 		return w.note(o.start(decision.Reason()), rules, decision).warn(toolWarning(ask)...)
 	case why != "":
 		return o.refrain(why)

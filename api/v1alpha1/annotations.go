@@ -39,10 +39,30 @@ const (
 	// pictures that it renders. The emissions per unit are reported by this number. Without the
 	// annotation, each completion is one unit.
 	FunctionalUnitsAnnotation = Prefix + "functional-units"
+	// InterruptibleAnnotation says whether Gridlatch may pause a Job after its start: "true" or
+	// "false". A paused Job has no pods, and is resumed in time.
+	InterruptibleAnnotation = Prefix + "interruptible"
+	// RestartCostAnnotation is how much run time each resume costs, such as 10m, or 0s.
+	RestartCostAnnotation = Prefix + "restart-cost"
+	// MinRunAnnotation is how long a run lasts at least before a pause, such as 30m.
+	MinRunAnnotation = Prefix + "min-run"
+	// RemainingAnnotation is how long interruptible work still has to run, such as 3h. The work itself
+	// may write it while it runs.
+	RemainingAnnotation = Prefix + "remaining"
 	// RunsOfLabel is the label of Jobs that are runs of the same work: the Jobs with the same value
 	// in a namespace. A Job of a CronJob that asks to wait gets the CronJob's name, unless the Job
 	// has a value already.
 	RunsOfLabel = Prefix + "runs-of"
+)
+
+// Users write this key on nodes, by the template of a NodePool, and into the node selectors of their work.
+// Gridlatch labels no node.
+const (
+	// CarbonStatusKey is the label of the nodes for work that may wait. Work whose node selector wants
+	// the value LowIntensity wishes to wait, unless DelayTolerantAnnotation says otherwise.
+	CarbonStatusKey = Prefix + "carbon-status"
+	// LowIntensity is the value that work waits for.
+	LowIntensity = "low-intensity"
 )
 
 // AuditLabel is a label of a namespace, for platform owners. It says which work of the namespace
@@ -100,6 +120,16 @@ const (
 	HoldByKueue      = "kueue"
 	// StartedAnnotation is when the work was released (RFC 3339).
 	StartedAnnotation = Prefix + "started"
+	// PausedAnnotation is since when an interruptible Job is paused (RFC 3339). Without the annotation,
+	// a held Job has not started.
+	PausedAnnotation = Prefix + "paused"
+	// RanAnnotation is how long a Job has run before the present run or pause, less what its resumes
+	// have cost.
+	RanAnnotation = Prefix + "ran"
+	// PausesAnnotation is how often a Job was paused.
+	PausesAnnotation = Prefix + "pauses"
+	// FinishByAnnotation is when the work of a Job that was paused must be done (RFC 3339).
+	FinishByAnnotation = Prefix + "finish-by"
 	// PlannedLocationAnnotation is where the work is planned to run. After the release, it is where
 	// Gridlatch has asked the scheduler to put the work. Gridlatch writes it only if the policy
 	// chooses between locations.
@@ -219,6 +249,50 @@ const (
 	// NodePoolReleasedAnnotation is until when a NodePool that was given back by hand keeps its own
 	// limits and weight (RFC 3339).
 	NodePoolReleasedAnnotation = Prefix + "nodepool-released"
+
+	// These annotations are on the ConfigMap that has the priorities of Cluster Autoscaler's node groups.
+
+	// OriginalPrioritiesAnnotation has the priorities that come back, as a JSON string. null says that the
+	// ConfigMap had none, and PrioritiesAbsent that there was no ConfigMap.
+	OriginalPrioritiesAnnotation = Prefix + "original-priorities"
+	// PrioritiesAbsent stands for a ConfigMap that Gridlatch has made.
+	PrioritiesAbsent = "absent"
+	// AppliedPrioritiesAnnotation has the priorities that Gridlatch has set, as a JSON string.
+	AppliedPrioritiesAnnotation = Prefix + "applied-priorities"
+	// PrioritiesChangedAnnotation is when the order was last changed because of the intensity (RFC 3339).
+	PrioritiesChangedAnnotation = Prefix + "priorities-changed"
+	// PrioritiesByAnnotation says by whom the priorities are set: CarbonPolicy/NAME.
+	PrioritiesByAnnotation = Prefix + "priorities-by"
+	// PrioritiesReleasedAnnotation is until when a ConfigMap that was given back by hand keeps its own
+	// priorities (RFC 3339).
+	PrioritiesReleasedAnnotation = Prefix + "priorities-released"
+)
+
+// Users write these annotations on a Job that may run wider while the grid is clean.
+const (
+	// ParallelismAnnotation has the least and the most pods that the Job runs at once, such as 2-40.
+	// Gridlatch sets the Job's spec.parallelism between the two.
+	ParallelismAnnotation = Prefix + "parallelism"
+	// SpeedupAnnotation has how much work the Job does with some numbers of pods at once, such as
+	// 1=1,10=8,40=20.
+	SpeedupAnnotation = Prefix + "speedup"
+)
+
+// Gridlatch writes these annotations on a Job whose spec.parallelism it has set, and users read them,
+// beside ReasonAnnotation.
+const (
+	// OriginalParallelismAnnotation is the spec.parallelism that comes back.
+	OriginalParallelismAnnotation = Prefix + "original-parallelism"
+	// AppliedParallelismAnnotation is the spec.parallelism that Gridlatch has set.
+	AppliedParallelismAnnotation = Prefix + "applied-parallelism"
+	// ParallelismChangedAnnotation is when Gridlatch last changed the spec.parallelism (RFC 3339).
+	ParallelismChangedAnnotation = Prefix + "parallelism-changed"
+	// ParallelismReleasedAnnotation is until when a Job that was given back by hand keeps its own
+	// spec.parallelism (RFC 3339), or ParallelismTaken.
+	ParallelismReleasedAnnotation = Prefix + "parallelism-released"
+	// ParallelismTaken says that somebody else has set the spec.parallelism, and that Gridlatch leaves
+	// it alone.
+	ParallelismTaken = "owner"
 )
 
 // ReleaseFinalizer is a finalizer on the objects of Gridlatch's installation that give Gridlatch its

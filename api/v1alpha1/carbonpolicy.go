@@ -64,6 +64,12 @@ type Duration string
 // +kubebuilder:validation:Pattern=`^(100([.]0{1,6})?|[0-9]{1,2}([.][0-9]{1,6})?)$`
 type Percentage string
 
+// Caution is a decimal number from 0 to 10, such as 0.25.
+//
+// +kubebuilder:validation:MaxLength=10
+// +kubebuilder:validation:Pattern=`^(10([.]0{1,6})?|[0-9]([.][0-9]{1,6})?)$`
+type Caution string
+
 // CarbonPolicySpec is what a policy sets. Every field has a default. The empty spec is the spec of
 // the built-in policy.
 type CarbonPolicySpec struct {
@@ -116,11 +122,31 @@ type CarbonPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('[1-9]')",message="must be more than 0s"
 	DefaultDuration Duration `json:"defaultDuration,omitempty"`
 
+	// restartCost is how much run time each resume of paused work costs, if the work does not say. The
+	// value is a duration from 0s to 366d, such as 5m.
+	// +optional
+	// +kubebuilder:default="5m"
+	RestartCost Duration `json:"restartCost,omitempty"`
+
+	// minRun is how long interruptible work runs at least before it is paused, if the work does not
+	// say. The value is a duration from 0s to 366d, such as 30m.
+	// +optional
+	// +kubebuilder:default="30m"
+	MinRun Duration `json:"minRun,omitempty"`
+
 	// minGainPercent is the least saving for which work is held, in percent of the carbon that the
 	// work would cause if it started at once.
 	// +optional
 	// +kubebuilder:default="1"
 	MinGainPercent Percentage `json:"minGainPercent,omitempty"`
+
+	// holdCaution is how many times the usual error of the forecast a wait must save for work to be
+	// held, in addition to minGainPercent. The usual error is known for each location after some days,
+	// and is in the status. With a higher value, less work gets dirtier by waiting, and less is saved.
+	// With 0, the error does not count.
+	// +optional
+	// +kubebuilder:default="0.25"
+	HoldCaution Caution `json:"holdCaution,omitempty"`
 
 	// waitPricePercentPerHour is the price of one hour of waiting, in percent of the carbon that
 	// the work causes. With a higher price, work starts earlier if a later start saves little.
@@ -139,6 +165,12 @@ type CarbonPolicySpec struct {
 	// work emitted.
 	// +optional
 	Accounting *Accounting `json:"accounting,omitempty"`
+
+	// clusterAutoscaler says which node groups of Cluster Autoscaler are ranked by the carbon intensity
+	// at their locations, the cleanest first. Gridlatch writes the ConfigMap of the expander "priority"
+	// only if this field is set.
+	// +optional
+	ClusterAutoscaler *ClusterAutoscaler `json:"clusterAutoscaler,omitempty"`
 }
 
 // Mode says whether Gridlatch acts on its decisions.
@@ -346,6 +378,11 @@ type LocationStatus struct {
 	// Gridlatch has learned for 28 days.
 	// +optional
 	SavingSharePercent *int32 `json:"savingSharePercent,omitempty"`
+	// usualError is by how much the predictions of the last weeks were wrong about the gain of a wait
+	// of 12 hours, for work of 4 hours: the root mean square in gCO2eq/kWh. Work waits 12 hours only if
+	// that saves more than holdCaution times this value. The field is absent until enough is known.
+	// +optional
+	UsualError *int32 `json:"usualError,omitempty"`
 }
 
 // DaysToLearn is the number at which learnedDays stays, and the number of days for
@@ -422,8 +459,8 @@ func Default() *CarbonPolicy {
 				ConfigMap: ConfigMapKey{Namespace: "kube-system", Name: "carbon-intensity", Key: "data"},
 				MaxAge:    "24h",
 			},
-			MaxDelay: "24h", DefaultDuration: "1h",
-			MinGainPercent: "1", WaitPricePercentPerHour: "0.1",
+			MaxDelay: "24h", DefaultDuration: "1h", RestartCost: "5m", MinRun: "30m",
+			MinGainPercent: "1", HoldCaution: "0.25", WaitPricePercentPerHour: "0.1",
 		},
 	}
 }

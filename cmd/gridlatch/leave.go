@@ -18,7 +18,9 @@ import (
 
 	"github.com/gridlatch/gridlatch/ceiling"
 	"github.com/gridlatch/gridlatch/cmd/internal/screen"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/trigger/trust"
 )
@@ -38,7 +40,7 @@ func releaseAll(ctx context.Context, args []string) error {
 	f.StringVar(&namespace, "namespace", ownNamespace(), "namespace of Gridlatch's own objects")
 	f.StringVar(&deployment, "deployment", name, "name of the Deployment whose pods run Gridlatch")
 	f.StringVar(&kedaNamespace, "keda-namespace", "keda", "namespace of KEDA, where Gridlatch has written its CA")
-	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
+	f.BoolVar(&all, "all", false, "release every held pod in the cluster, and remove every ceiling, and give every NodePool its limits, weight and prices back, and give the node groups of Cluster Autoscaler their priorities back, and give every Job its parallelism back; if no replica of Gridlatch is ready, also remove every finalizer of Gridlatch")
 	if err := f.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -55,6 +57,19 @@ func releaseAll(ctx context.Context, args []string) error {
 		return err
 	}
 	done, err := installation.ReleaseAll(ctx, "released by hand: gridlatch release --all")
+	printReleased(done)
+	if err != nil {
+		return err
+	}
+	ready, err := installation.ReadyReplicas(ctx)
+	if err != nil || ready > 0 {
+		return err
+	}
+	return installation.Unprotect(ctx)
+}
+
+// printReleased tells what a release of everything has done.
+func printReleased(done leaving.Released) {
 	fmt.Printf("released %d pods\n", done.Pods)
 	if len(done.Forbidden) > 0 { // a component that is not installed
 		fmt.Printf("left out %s, which this account may not list\n", strings.Join(done.Forbidden, ", "))
@@ -65,14 +80,12 @@ func releaseAll(ctx context.Context, args []string) error {
 	if n := done.Overrides[nodepool.Component]; n > 0 {
 		fmt.Printf("gave %d NodePools of Karpenter their limits, weights and prices back\n", n)
 	}
-	if err != nil {
-		return err
+	if n := done.Overrides[nodegroup.Component]; n > 0 {
+		fmt.Printf("gave %d ConfigMaps of Cluster Autoscaler their priorities back\n", n)
 	}
-	ready, err := installation.ReadyReplicas(ctx)
-	if err != nil || ready > 0 {
-		return err
+	if n := done.Overrides[widen.Component]; n > 0 {
+		fmt.Printf("gave %d Jobs their parallelism back\n", n)
 	}
-	return installation.Unprotect(ctx)
 }
 
 // newInstallation returns the installation in a namespace. What KEDA needed to trust the scaler goes after the
@@ -88,10 +101,12 @@ func newInstallation(config *rest.Config, namespace, deployment, kedaNamespace s
 	}
 	return &leaving.Installation{
 		Config: config, Client: c, Namespace: namespace, Deployment: deployment, Clock: clock.RealClock{},
-		Components: append(leaving.EngineComponents(), ceiling.Component, nodepool.Component),
+		Components: append(leaving.EngineComponents(), ceiling.Component, nodepool.Component, nodegroup.Component),
 		Overrides: []leaving.Override{
 			{Component: ceiling.Component, Restore: restore},
 			{Component: nodepool.Component, Restore: nodepool.Restore},
+			{Component: widen.Component, Restore: widen.Restore},
+			{Component: nodegroup.Component, Restore: nodegroup.Restore},
 		},
 	}, nil
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/gridlatch/gridlatch/forecast"
+	"github.com/gridlatch/gridlatch/gating"
 	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/ledger/meter"
 	"github.com/gridlatch/gridlatch/ledger/pages"
@@ -22,7 +23,7 @@ import (
 )
 
 // addLedger adds the part that books what has ended, unless --ledger=false. It runs on the leader.
-func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, store *forecast.Store, now policy.Clock) error {
+func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, store *forecast.Store, records *gating.Records, now policy.Clock) error {
 	if !o.ledger {
 		return nil
 	}
@@ -44,7 +45,7 @@ func addLedger(mgr ctrl.Manager, o *options, config *rest.Config, policies polic
 		Clientset: clientset, Store: store, Policies: policies, Clock: now, Nodes: mgr.GetCache(), Pods: mgr.GetAPIReader(), Interval: o.ledgerInterval,
 		Pages:   pages.Store{Reader: mgr.GetAPIReader(), Writer: mgr.GetClient(), Namespace: o.namespace},
 		Metrics: keep.NewMetrics(metrics.Registry), MeterAt: meters(),
-		Wholes: &keep.Wholes{Objects: objects, Definitions: definitions},
+		Wholes: &keep.Wholes{Objects: objects, Definitions: definitions}, Exists: records.Exists,
 	}
 	if o.ledgerDatabase != (rows.Config{}) {
 		if keeper.Rows, err = addRows(mgr, o.ledgerDatabase, keeper.Metrics); err != nil {

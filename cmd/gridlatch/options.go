@@ -11,8 +11,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/gridlatch/gridlatch/ceiling"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/ledger/keep"
 	"github.com/gridlatch/gridlatch/ledger/rows"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 )
 
@@ -47,6 +49,8 @@ type options struct {
 	poolInterval   time.Duration
 	poolHysteresis float64 // percent
 
+	widthInterval time.Duration // for Jobs that run at several widths
+
 	// These options are for the ledger.
 	ledger         bool
 	ledgerInterval time.Duration
@@ -66,9 +70,15 @@ This is the program that runs in the cluster. Its parts are:
   nodepools   sets the limits, the weights and the prices of Karpenter's
               NodePools, if Karpenter and manifests/components/karpenter are
               installed
+  nodegroups  ranks the node groups of Cluster Autoscaler, if a CarbonPolicy
+              names them and manifests/components/cluster-autoscaler is
+              installed
+  widths      sets the parallelism of Jobs that may run wider while the grid is
+              clean
   scaler      tells KEDA how clean the grid is, for the trigger carbon-intensity
 Every replica runs the webhook, the extender and the scaler. One replica, the
-leader, runs the loop, the ledger, the ceilings and the NodePools.
+leader, runs the loop, the ledger, the ceilings, the NodePools, the node groups
+and the widths.
 
 Usage:
   gridlatch [flags]          runs all parts
@@ -77,11 +87,12 @@ Usage:
   gridlatch export [flags]   asks providers for forecasts, and writes them to
                              ConfigMaps
   gridlatch release --all    releases every held pod, gives KEDA's objects their
-                             maxReplicaCount and Karpenter's NodePools their
-                             limits, weights and prices back, removes the
-                             finalizers of Gridlatch from its own objects, and
-                             ends. You need it only if you remove Gridlatch while
-                             no replica runs
+                             maxReplicaCount, Karpenter's NodePools their limits,
+                             weights and prices, Cluster Autoscaler's node
+                             groups their priorities and Jobs their parallelism
+                             back, removes the finalizers of Gridlatch from its
+                             own objects, and ends. You need it only if you
+                             remove Gridlatch while no replica runs
 
 What to write on your Jobs and pods:
   https://github.com/gridlatch/gridlatch
@@ -117,8 +128,9 @@ func (o *options) flags(output io.Writer) *pflag.FlagSet {
 	f.Float64Var(&o.hysteresis, "ceiling-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the ceiling of an object of KEDA is raised again")
 	f.BoolVar(&o.earlyCron, "ceiling-early-cron", false, "apply the recurring schedules of CarbonAwareKedaScalers a minute early, as the Carbon Aware KEDA Operator did")
 	f.StringSliceVar(&o.crossNamespace, "ceiling-cross-namespace", nil, "namespace whose CarbonAwareKedaScalers may have targets in other namespaces; *: all namespaces")
-	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight or its prices; 0: no limit")
-	f.Float64Var(&o.poolHysteresis, "nodepool-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the limits of a NodePool of Karpenter are raised again; and how much cleaner than another NodePool it must be to go before that one")
+	f.DurationVar(&o.poolInterval, "nodepool-interval", 30*time.Minute, "shortest time between two changes that lower the limits of a NodePool of Karpenter because of the intensity, and between two changes of its weight or its prices, or of the order of node groups of Cluster Autoscaler; 0: no limit")
+	f.Float64Var(&o.poolHysteresis, "nodepool-hysteresis-percent", 2, "how far the intensity must fall below the bound of a bucket, in percent, before the limits of a NodePool of Karpenter are raised again; and how much cleaner than another NodePool or node group it must be to go before that one")
+	f.DurationVar(&o.widthInterval, "width-interval", widen.DefaultInterval, "shortest time between two changes of the parallelism of a Job because of the intensity; 0: a change in each slot of the forecast, and after each forecast")
 	f.BoolVar(&o.ledger, "ledger", true, "book what work took, emitted and saved, once it has ended, in ConfigMaps whose names begin with gridlatch-ledger-")
 	f.DurationVar(&o.ledgerInterval, "ledger-interval", keep.DefaultInterval, "how often the work that has ended is booked. Each time, at most a few ConfigMaps are written")
 	f.StringVar(&o.ledgerDatabase.URL, "ledger-database", "", "PostgreSQL that keeps each group of work as a row, too, as postgres://USER@HOST/DATABASE. A password belongs in a file")
@@ -154,6 +166,9 @@ func (o *options) parse(args []string, output io.Writer) error {
 	}
 	if o.ledgerInterval < time.Second || o.ledgerInterval > time.Hour {
 		return fmt.Errorf("--ledger-interval %v: want 1s to 1h", o.ledgerInterval)
+	}
+	if o.widthInterval < 0 || o.widthInterval > 24*time.Hour {
+		return fmt.Errorf("--width-interval %v: want 0s to 24h", o.widthInterval)
 	}
 	return errors.Join(o.scaler.check(o.namespace), o.checkCeilings(), o.checkPools())
 }
@@ -197,6 +212,11 @@ func (o *options) ceilings(isTrusted func() bool) ceiling.Options {
 // pools returns the options of package nodepool.
 func (o *options) pools() nodepool.Options {
 	return nodepool.Options{Workers: o.workers, Interval: o.poolInterval, Hysteresis: o.poolHysteresis / 100}
+}
+
+// groups returns the options of package nodegroup. They are those of NodePools, which are ranked alike.
+func (o *options) groups() nodegroup.Options {
+	return nodegroup.Options{Interval: o.poolInterval, Hysteresis: o.poolHysteresis / 100}
 }
 
 func fallback(value, otherwise string) string {

@@ -31,7 +31,9 @@ import (
 	"github.com/gridlatch/gridlatch/feed"
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/gating"
+	"github.com/gridlatch/gridlatch/gating/widen"
 	"github.com/gridlatch/gridlatch/leaving"
+	"github.com/gridlatch/gridlatch/nodegroup"
 	"github.com/gridlatch/gridlatch/nodepool"
 	"github.com/gridlatch/gridlatch/policy"
 	"github.com/gridlatch/gridlatch/policy/cached"
@@ -147,16 +149,17 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	if err != nil {
 		return err
 	}
-	if err := addOverrides(mgr, o, config, policies, triggers, announcer); err != nil {
+	if err := addOverrides(mgr, o, config, loop, triggers, whyLeaving(keeper)); err != nil {
 		return err
 	}
 	holdSwitch, err := addSwitch(mgr, o, clientset, loop, now)
 	if err != nil {
 		return err
 	}
+	loop.WhyUnable = whyUnable(keeper, holdSwitch)
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: whyUnable(keeper, holdSwitch),
+		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: loop.WhyUnable,
 		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
@@ -165,17 +168,18 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 			return fmt.Errorf("add to manager: %w", err)
 		}
 	}
-	if err := addLedger(mgr, o, config, policies, store, now); err != nil {
+	if err := addLedger(mgr, o, config, policies, store, records, now); err != nil {
 		return err
 	}
 	return serveRequests(ctx, mgr, o, records, triggers, hook)
 }
 
-// addOverrides adds the controllers that change objects of others for a while.
-func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies policy.Policies, t triggering, events ceiling.Events) error {
+// addOverrides adds the controllers that change objects of others for a while. whyNot says why no Job may be changed.
+func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, loop *gating.Loop, t triggering, whyNot func() string) error {
+	policies, events := loop.Policies, loop.Events
 	forecasts := t.forecasts
-	store, capped, pooled := forecasts.Store, newChanges(), newChanges()
-	forecasts.Changed = append(forecasts.Changed, capped, pooled)
+	store, capped, pooled, grouped := forecasts.Store, newChanges(), newChanges(), newChanges()
+	forecasts.Changed = append(forecasts.Changed, capped, pooled, grouped)
 	ceilings := &ceiling.Controller{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies, Store: store}, Store: store, Follow: forecasts.FollowAlso,
 		Clock: forecasts.Clock, Events: events, Metrics: ceiling.NewMetrics(metrics.Registry), Options: o.ceilings(t.isTrusted),
@@ -187,7 +191,38 @@ func addOverrides(mgr ctrl.Manager, o *options, config *rest.Config, policies po
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
 		Clock: forecasts.Clock, Events: events, Metrics: nodepool.NewMetrics(metrics.Registry), Options: o.pools(),
 	}
-	return pools.SetupWithManager(mgr, config, pooled)
+	if err := pools.SetupWithManager(mgr, config, pooled); err != nil {
+		return err
+	}
+	groups := &nodegroup.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: policy.Levels{Policies: policies.WithoutSites(), Store: store}, Store: store,
+		Clock: forecasts.Clock, Events: events, Metrics: nodegroup.NewMetrics(metrics.Registry), Options: o.groups(),
+	}
+	if err := groups.SetupWithManager(mgr, config, grouped); err != nil {
+		return err
+	}
+	return addWidths(mgr, o, config, loop, forecasts, whyNot)
+}
+
+// addWidths adds the controller that runs Jobs wider while the grid is clean.
+func addWidths(mgr ctrl.Manager, o *options, config *rest.Config, loop *gating.Loop, forecasts *feed.Feed, whyNot func() string) error {
+	changed := newChanges()
+	forecasts.Changed = append(forecasts.Changed, changed)
+	widths := &widen.Controller{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Policies: loop.Policies, Store: loop.Store, Work: loop, Clock: loop.Clock, Events: loop.Events,
+		Metrics: widen.NewMetrics(metrics.Registry), Options: widen.Options{Workers: o.workers, Interval: o.widthInterval}, WhyNot: whyNot,
+	}
+	return widths.SetupWithManager(mgr, config, changed)
+}
+
+// whyLeaving says why nothing is lent: because Gridlatch is being removed.
+func whyLeaving(keeper *leaving.Keeper) func() string {
+	return func() string {
+		if keeper == nil {
+			return ""
+		}
+		return keeper.WhyNotHeld("")
+	}
 }
 
 // newChanges returns a queue for the forecasts that have changed.

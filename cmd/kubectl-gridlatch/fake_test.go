@@ -55,6 +55,7 @@ func fakeCluster(t *testing.T, objects ...client.Object) (func(*env), client.Cli
 	c := paged{fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithIndex(&corev1.Pod{}, "status.phase", field("phase", func(pod *corev1.Pod) string { return string(pod.Status.Phase) })).
 		WithIndex(&corev1.Pod{}, "spec.nodeName", field("node", func(pod *corev1.Pod) string { return pod.Spec.NodeName })).
+		WithIndex(&corev1.ConfigMap{}, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} }).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string {
 			event, _ := o.(*corev1.Event)
 			return []string{string(event.InvolvedObject.UID)}

@@ -78,6 +78,8 @@ func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
 	overlay.Namespace = ""
 	pool.SetGroupVersionKind(schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1", Kind: "NodePool"})
 	pool.Namespace = ""
+	wide := &batchv1.Job{ObjectMeta: named("wide", "", map[string]string{v1alpha1.OriginalParallelismAnnotation: "4"})}
+	groups := nodeGroups("kube-system", map[string]string{"original-priorities": "null"})
 	const isRemoved = "removed the finalizer of Gridlatch from 2 objects: no replica of Gridlatch runs\n"
 	for _, tt := range []struct {
 		name           string
@@ -93,6 +95,8 @@ func TestReleaseAllRemovesTheFinalizersWhenNoReplicaRuns(t *testing.T) {
 		{name: "no replica runs, and an object of KEDA has a ceiling", args: []string{"-A"}, isGone: true, scaled: scaled(v1alpha1.OriginalMaxReplicaCountAnnotation), code: 1, stderr: "1 objects of KEDA still have a ceiling"},
 		{name: "no replica runs, and a NodePool has a weight", args: []string{"-A"}, isGone: true, scaled: pool, code: 1, stderr: "1 NodePools of Karpenter still have limits or a weight of Gridlatch"},
 		{name: "no replica runs, and a NodePool has a price", args: []string{"-A"}, isGone: true, scaled: overlay, code: 1, stderr: "1 NodeOverlays of Gridlatch are still there"},
+		{name: "no replica runs, and a Job runs wider", args: []string{"-A"}, isGone: true, scaled: wide, code: 1, stderr: "1 Jobs still have a parallelism of Gridlatch"},
+		{name: "no replica runs, and node groups have priorities", args: []string{"-A"}, isGone: true, scaled: groups, code: 1, stderr: "1 ConfigMaps of Cluster Autoscaler still have priorities of Gridlatch"},
 		{name: "only one namespace is released", args: []string{"-n", "batch"}, isGone: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -139,7 +139,7 @@ func everyObject(t *testing.T) []client.Object {
 		}},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
-	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), []client.Object{forgedNodePool(t)})
+	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), allNodeGroups(), []client.Object{forgedNodePool(t), forgedNodeGroups(t)})
 	forged := heldAnnotations(v1alpha1.PolicyAnnotation, hostileText, v1alpha1.ReasonAnnotation, hostileText, v1alpha1.DeadlineAnnotation, hostileText, v1alpha1.HeldByAnnotation, hostileText, v1alpha1.PlannedLocationAnnotation, hostileText)
 	return append(append(objects, overduePods()...), policy, podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone"), nil),
 		podOf("forged", v1alpha1.StateHeld, forged, nil), jobOf("forged", v1alpha1.StateHeld, forged, 1))
@@ -282,6 +282,9 @@ func commandLines(f files) map[string][][]string {
 			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostileText}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
 			{"--actual", f.actual, "--weather", f.cells}, {"--actual", f.actual, "--weather", f.missing}, {"--actual", f.actual, "--weather-delay", hostileText},
 			{"--actual", f.actual, "--durations", hostileText}, {"--actual", f.actual, "--ceiling", hostileText}, {"--actual", f.actual, "--plot", hostileText},
+			{"--actual", f.actual, "--interruptible", "--restart-cost", hostileText}, {"--actual", f.actual, "--interruptible", "--jobs", f.jobs, "--plot", f.plot},
+			{"--actual", f.actual, "--parallelism", hostileText}, {"--actual", f.actual, "--parallelism", "1-9", "--speedup", hostileText},
+			{"--actual", f.actual, "--parallelism", "1-100000", "--jobs", f.jobs, "--plot", f.plot},
 			{"--provider", "energy-charts", "--zone", "DE", "--since", "20d", "--base-url", f.provider}, {"--provider", "mock", "--zone", hostileText, "--since", "20d"},
 		},
 		"fetch": {

@@ -152,6 +152,16 @@ func TestMistakesAreExplained(t *testing.T) {
 		"a bad multiple":          {[]string{"simulate", "--actual", grid, "--ceiling", "-3x"}, 2, `--ceiling "-3x": want a multiple of the mean above 0 and up to 1000, such as 3x`},
 		"a bad weather delay":     {[]string{"simulate", "--actual", grid, "--weather-delay", "soon"}, 2, `--weather-delay "soon": `},
 		"no weather":              {[]string{"simulate", "--actual", grid, "--weather", grid}, 1, `grid.csv, line 1: no column "issued": want the columns issued,timestamp[,wind_speed_10m]`},
+		"a bad restart cost":      {[]string{"simulate", "--actual", grid, "--interruptible", "--restart-cost", "-1h"}, 2, `--restart-cost "-1h": want`},
+		"a bad least run":         {[]string{"simulate", "--actual", grid, "--interruptible", "--min-run", "soon"}, 2, `--min-run "soon": want`},
+		"too many segments":       {[]string{"simulate", "--actual", grid, "--interruptible", "--segments", "4"}, 2, `--segments "4": want 2 or 3`},
+		"no range of pods":        {[]string{"simulate", "--actual", grid, "--parallelism", "4"}, 2, `--parallelism "4": want the least and the most pods, from 1 to 100000, such as 2-40`},
+		"a growing speedup":       {[]string{"simulate", "--actual", grid, "--parallelism", "1-4", "--speedup", "1=1,2=3"}, 2, `want a gain that does not grow`},
+		"a speedup of wide work":  {[]string{"simulate", "--actual", grid, "--parallelism", "2-4", "--speedup", "3=3"}, 2, `--speedup "3=3": want a first width of 1 or of the least, 2`},
+		"a speedup of nothing":    {[]string{"simulate", "--actual", grid, "--speedup", "1=1"}, 2, `--speedup is for jobs that may run wider: want it with --parallelism`},
+		"pauses of wide work":     {[]string{"simulate", "--actual", grid, "--parallelism", "1-4", "--interruptible"}, 2, `--parallelism and --interruptible: want one of them`},
+		"a ceiling of wide work":  {[]string{"simulate", "--actual", grid, "--parallelism", "1-4", "--ceiling", "3x"}, 2, `--parallelism and --ceiling: want one of them`},
+		"pauses of nothing":       {[]string{"simulate", "--actual", grid, "--segments", "2"}, 2, `--segments is for jobs that can be paused: want it with --interruptible`},
 		"a bad plot":              {[]string{"simulate", "--actual", grid, "--plot", "a.pdf"}, 2, `--plot "a.pdf": want a file whose name ends in .png or .svg`},
 		"jobs made up and given":  {[]string{"simulate", "--actual", grid, "--jobs", "x", "--every", "1h"}, 2, `--every is for jobs that are made up: want it without --jobs`},
 		"from after to":           {[]string{"simulate", "--actual", grid, "--from", "2021-07-20", "--to", "2021-07-10"}, 2, `--from 2021-07-20 00:00 UTC must be before --to 2021-07-10 00:00 UTC`},
@@ -330,7 +340,7 @@ func TestSimulateSaysWhatItDid(t *testing.T) {
 	for _, want := range []string{
 		"slots of 1h from 2021-07-01 00:00 UTC to 2021-08-10 00:00 UTC", "none, so that the model has the history only",
 		"1 job from 2021-07-30 18:00 UTC to 2021-08-10 00:00 UTC, when the first job arrives; left out: 1 could run where no intensity is known",
-		"wait price 0.1 %/h, min gain 1 %, history 28 days", "2 at once", "MOST AT ONCE", "Gridlatch saved",
+		"wait price 0.1 %/h, min gain 1 %, caution 0.25, history 28 days", "2 at once", "MOST AT ONCE", "Gridlatch saved",
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)

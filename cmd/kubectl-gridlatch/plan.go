@@ -182,6 +182,13 @@ func wantPercent(flag string, value float64) error {
 	return nil
 }
 
+func wantCaution(value float64) error {
+	if !(value >= 0 && value <= 10) {
+		return wrong("caution", strconv.FormatFloat(value, 'g', -1, 64), errors.New("want a number from 0 to 10"))
+	}
+	return nil
+}
+
 // offline plans by a file.
 func (f *planFlags) offline(e env, set *pflag.FlagSet, question answer.Question) (answer.Plan, error) {
 	if err := errors.Join(checkNoCluster(set, "FORECAST"), f.provider.checkUnused(set)); err != nil {

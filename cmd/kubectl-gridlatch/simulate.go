@@ -32,6 +32,8 @@ type simulateFlags struct {
 	files                      replay.Files
 	invented                   replay.Invented
 	terms                      replay.Terms
+	pauses                     pauseFlags
+	widths                     widthFlags
 	from, to                   string
 	policies                   []string
 	actualDelay, forecastDelay string
@@ -68,6 +70,13 @@ A job runs without interruption, and starts within its slack. Its emissions are 
 mean intensity over its run. Without --jobs, a job of each duration with each slack
 arrives again and again (see --every), and each combination counts the same.
 
+With --interruptible, jobs can be paused. They are done at the latest when they would be
+done if they had started at the end of their slack and had run through. Each resume costs
+run time (--restart-cost), which emits like the rest.
+
+With --parallelism 2-40, jobs run with 2 to 40 pods at once. A duration is then the one
+with 2 pods. The jobs are done as early as with --interruptible, and run without a break.
+
 Policies (--policy):
   gridlatch     what Gridlatch does
   immediate     start at once; the others are compared with this
@@ -77,7 +86,11 @@ Policies (--policy):
   lowest-slot   start in the cleanest slot, however long the job runs
   greedy        gridlatch, but without planning ahead for the ceiling
   foresight     gridlatch with predictions that come true
-Each policy starts a job at the end of its slack at the latest.
+  uninterrupted gridlatch without pauses, for comparison
+  fixed         gridlatch with the least pods that --parallelism allows, for comparison
+Each policy starts a job at the end of its slack at the latest. With --interruptible,
+gridlatch, oracle, greedy and foresight pause jobs, and the others do not. With
+--parallelism, gridlatch, oracle and foresight set how many pods run, and the others do not.
 
 With --provider, the past is fetched from there. Providers do not keep their past
 forecasts, so that the model has the past only. In a cluster, the model also has the
@@ -109,6 +122,12 @@ func newSimulate(e env) *cobra.Command {
   kubectl gridlatch simulate --actual DE.actual.csv --ceiling 30 --policy gridlatch,greedy,foresight
   kubectl gridlatch simulate --actual DE.actual.csv --ceiling 3x
 
+  # Jobs that can be paused, twice at most, where each resume costs ten minutes
+  kubectl gridlatch simulate --actual DE.actual.csv --interruptible --restart-cost 10m --segments 3
+
+  # Jobs that may run four times as wide, with pods that are less and less useful
+  kubectl gridlatch simulate --actual DE.actual.csv --parallelism 10-40 --speedup 10=8,40=26
+
   # A picture, and a list of all starts for checking the sums
   kubectl gridlatch simulate --actual DE.actual.csv --plot DE.png --starts starts.csv`,
 		Args: noArguments,
@@ -133,17 +152,20 @@ func (f *simulateFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.invented.Every, "every", "3h", "how often jobs arrive")
 	flags.StringSliceVar(&f.policies, "policy", []string{"gridlatch", "oracle", "percentile=20", "lowest-slot", "immediate"}, "policies to compare; can be given several times")
 	flags.StringVar(&f.terms.Ceiling, "ceiling", "", "how many jobs may run at once: 30; by intensity 437=110,504=60,*=10;\nor 3x, three times the mean of immediate")
+	f.pauses.bind(flags)
+	f.widths.bind(flags)
 	flags.StringVar(&f.from, "from", "", "count jobs from this time on (default: as soon as the model has seen --history,\nand 14 days of forecasts)")
 	flags.StringVar(&f.to, "to", "", "count jobs before this time (default: the end)")
 	flags.Float64Var(&f.terms.WaitPrice, "wait-price", 0.1, "by how many percent each hour of waiting makes a start more expensive")
 	flags.Float64Var(&f.terms.MinGain, "min-gain", 1, "do not wait if that saves fewer percent; with --wait-price 0, 0 always\nchooses the cleanest start")
+	flags.Float64Var(&f.terms.Caution, "caution", 0.25, "do not wait for a gain below this many times the usual error of the forecast")
 	flags.Float64Var(&f.terms.HistoryDays, "history", 28, "how many days before --from the model has seen; 0 for a cold start")
 	flags.StringVar(&f.actualDelay, "actual-delay", "0", "how long after the beginning of its slot an intensity is known")
 	flags.StringVar(&f.forecastDelay, "forecast-delay", "0", "how long after it was issued a forecast is received")
 	flags.StringVar(&f.weatherDelay, "weather-delay", "6h", "how long after it was issued a forecast of the weather is received")
 	flags.StringVar(&f.maxAge, "max-age", "24h", "do not use a forecast that is older")
 	flags.BoolVar(&f.withCells, "cells", false, "also show each duration and slack")
-	flags.StringVar(&f.starts, "starts", "", "write arrival,duration,slack,start,policy of every job to this CSV")
+	flags.StringVar(&f.starts, "starts", "", "write arrival,duration,slack,start,policy of every job to this CSV; and the end\nof each run, if jobs can be paused or run wider")
 	flags.StringVar(&f.plot, "plot", "", "draw the intensity and the jobs, before and after, into this .png or .svg")
 	flags.StringVarP(&f.output, "output", "o", "", "json; text if not given")
 	f.provider.bind(cmd)
@@ -190,7 +212,7 @@ func (f *simulateFlags) plotKind() string { return strings.ToLower(filepath.Ext(
 // read reads the flags, and the files that they name, or asks the provider that they name.
 func (f *simulateFlags) read(ctx context.Context, e env, set *pflag.FlagSet) (*replay.Replay, error) {
 	r := &replay.Replay{Files: f.files, Invented: f.invented, Terms: f.terms}
-	if err := errors.Join(f.checkSource(set), f.readNumbers(r), f.readChoices(r, set)); err != nil {
+	if err := errors.Join(f.checkSource(set), f.readNumbers(r), f.pauses.read(r, set), f.widths.read(r, set), f.readChoices(r, set)); err != nil {
 		return nil, err
 	}
 	if f.provider.isAsked() {
@@ -247,10 +269,10 @@ func (f *simulateFlags) ask(ctx context.Context, e env, r *replay.Replay) error 
 
 // readNumbers reads the flags that are percentages, days and durations.
 func (f *simulateFlags) readNumbers(r *replay.Replay) error {
-	if err := errors.Join(wantPercent("wait-price", f.terms.WaitPrice), wantPercent("min-gain", f.terms.MinGain)); err != nil {
+	if err := errors.Join(wantPercent("wait-price", f.terms.WaitPrice), wantPercent("min-gain", f.terms.MinGain), wantCaution(f.terms.Caution)); err != nil {
 		return err
 	}
-	r.Setup.Terms = plan.Terms{WaitPrice: f.terms.WaitPrice / 100, MinGain: f.terms.MinGain / 100}
+	r.Setup.Terms = plan.Terms{WaitPrice: f.terms.WaitPrice / 100, MinGain: f.terms.MinGain / 100, Caution: f.terms.Caution}
 	if days := f.terms.HistoryDays; !(days >= 0 && days <= maxHistoryDays) {
 		return wrong("history", strconv.FormatFloat(days, 'g', -1, 64), fmt.Errorf("want days from 0 to %d", maxHistoryDays))
 	}
@@ -274,7 +296,7 @@ func (f *simulateFlags) readNumbers(r *replay.Replay) error {
 
 // readChoices reads the policies, and checks the flags that are of no use later.
 func (f *simulateFlags) readChoices(r *replay.Replay, set *pflag.FlagSet) error {
-	for _, text := range f.policies {
+	for _, text := range f.widths.comparing(f.pauses.comparing(f.policies, set), set) {
 		p, err := backtest.ParsePolicy(text)
 		if err != nil {
 			return usageError{fmt.Errorf("--policy: %w", err)}

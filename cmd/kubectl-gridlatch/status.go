@@ -21,6 +21,7 @@ forecast is, and how well Gridlatch knows the grid. Show how much work is held,
 how much runs, and how much starts in which hour. What should have started
 already, and whether a controller runs, comes first. With Karpenter, show the
 limits and weights that Gridlatch has set on NodePools, why, and until when.
+With Cluster Autoscaler, show the order of the node groups in the same way.
 
 The whole cluster is shown, or one namespace if -n names one.`,
 		Example: `  # The whole cluster

@@ -59,6 +59,9 @@ type Door struct {
 	// at the path PodLabelValue.
 	PodLabel      string
 	PodLabelValue []string
+	// CanPause says that the engine stops work whose door is closed after its start, and runs the work
+	// again once the door is open. The work may have to begin anew from what it has saved.
+	CanPause bool
 	// KueueAdmits says that Kueue can admit objects of the kind from a queue.
 	KueueAdmits bool
 	// ReleaseLabel is the label of the kind's CustomResourceDefinition that has the engine's version, and

@@ -15,20 +15,20 @@ func All() []Door {
 	return []Door{
 		{
 			Kind: schema.GroupVersionKind{Group: "jobset.x-k8s.io", Version: "v1alpha2", Kind: "JobSet"}, Resource: "jobsets", PodLabel: "jobset.sigs.k8s.io/jobset-name",
-			Engine: "JobSet", Component: "jobset", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, KueueAdmits: true,
+			Engine: "JobSet", Component: "jobset", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, CanPause: true, KueueAdmits: true,
 			Manager: []string{"spec", "managedBy"}, Managers: []string{"jobset.sigs.k8s.io/jobset-controller"},
 			Pods: podsOfJobSet, IsOver: hasWord("Completed", "Failed")("status", "terminalState"),
 		},
 		{
 			Kind: schema.GroupVersionKind{Group: "trainer.kubeflow.org", Version: "v1alpha1", Kind: "TrainJob"}, Resource: "trainjobs", PodLabel: "jobset.sigs.k8s.io/jobset-name",
-			Engine: "Kubeflow Trainer", Component: "trainer", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, KueueAdmits: true,
+			Engine: "Kubeflow Trainer", Component: "trainer", Field: []string{"spec", "suspend"}, Closed: true, Open: false, WritesChildren: true, CanPause: true, KueueAdmits: true,
 			Manager: []string{"spec", "managedBy"}, Managers: []string{"trainer.kubeflow.org/trainjob-controller"},
 			Child: schema.GroupKind{Group: "jobset.x-k8s.io", Kind: "JobSet"},
 			Pods:  number(1, "spec", "trainer", "numNodes"), IsOver: hasCondition("Complete", "Failed"),
 		},
 		{
 			Kind: schema.GroupVersionKind{Group: "kubeflow.org", Version: "v2beta1", Kind: "MPIJob"}, Resource: "mpijobs", PodLabel: "training.kubeflow.org/job-name",
-			Engine: "MPI Operator", Component: "mpi", Field: []string{"spec", "runPolicy", "suspend"}, Closed: true, Open: false, WritesChildren: true, HasServingPods: true, KueueAdmits: true,
+			Engine: "MPI Operator", Component: "mpi", Field: []string{"spec", "runPolicy", "suspend"}, Closed: true, Open: false, WritesChildren: true, CanPause: true, HasServingPods: true, KueueAdmits: true,
 			Manager: []string{"spec", "runPolicy", "managedBy"}, Managers: []string{"kubeflow.org/mpi-operator"},
 			Pods: podsOfMPIJob, IsOver: hasCondition("Succeeded", "Failed"),
 		},

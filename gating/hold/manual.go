@@ -103,12 +103,13 @@ func checkHarmless(ctx context.Context, c client.Reader, job *batchv1.Job) error
 
 // annotations returns the annotations that tell the loop, and people, about the hold.
 func (h ManualHold) annotations(ctx context.Context, job *batchv1.Job, now time.Time) (map[string]string, error) {
-	notes := policy.JobAskAnnotations(&job.Spec.Template, job)
+	notes := policy.JobAskAnnotations(job)
 	notes[v1alpha1.DelayTolerantAnnotation] = "true"
 	ask, errs := policy.ParseAsk(notes, job.CreationTimestamp.Time, field.NewPath("metadata", "annotations"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
+	ask.Interruptible = ask.Interruptible && policy.ProgressOf(job) != nil
 	if ask.Candidates = h.Policy.SuitableLocations(ctx, &job.Spec.Template.Spec); ask.Candidates != "" {
 		notes[v1alpha1.CandidateLocationsAnnotation] = ask.Candidates
 	}

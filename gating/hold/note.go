@@ -147,7 +147,13 @@ func (r ReleaseNote) noteChanges(owner metav1.Object, kind schema.GroupKind) []c
 	if r.Location != "" && r.MarksTemplate && kind == JobKind().GroupKind() {
 		changes = append(changes, change{"add", "/spec/template" + annotationPath(v1alpha1.PlannedLocationAnnotation), r.Location})
 	}
-	for _, key := range []string{v1alpha1.HeldByAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.OutcomeAnnotation} {
+	gone := []string{v1alpha1.HeldByAnnotation, v1alpha1.PlannedStartAnnotation, v1alpha1.PausedAnnotation}
+	if r.Outcome != "" {
+		changes = append(changes, change{"add", annotationPath(v1alpha1.OutcomeAnnotation), r.Outcome})
+	} else {
+		gone = append(gone, v1alpha1.OutcomeAnnotation)
+	}
+	for _, key := range gone {
 		if _, ok := owner.GetAnnotations()[key]; ok {
 			changes = append(changes, change{"remove", annotationPath(key), nil})
 		}
@@ -189,6 +195,13 @@ func (o *object) leaveQueue(from metav1.Object) {
 	}
 }
 
+// endPause makes an object that was paused no longer say so.
+func (o *object) endPause(from metav1.Object) {
+	if _, ok := from.GetAnnotations()[v1alpha1.PausedAnnotation]; ok {
+		o.Metadata.Annotations[v1alpha1.PausedAnnotation] = nil
+	}
+}
+
 // ungating takes our gate off a pod and notes the release.
 func (r ReleaseNote) ungating(pod metav1.Object) object {
 	patch := r.noting(pod)
@@ -214,6 +227,7 @@ func (r ReleaseNote) noting(o metav1.Object) object {
 		patch.Metadata.Annotations[v1alpha1.PlannedLocationAnnotation] = &r.Location
 	}
 	patch.leaveQueue(o)
+	patch.endPause(o)
 	if r.Outcome != "" {
 		patch.Metadata.Annotations[v1alpha1.OutcomeAnnotation] = &r.Outcome
 	} else if hasOutcome(o) {
@@ -239,6 +253,7 @@ func (r ReleaseNote) briefPatch(o metav1.Object) client.Patch {
 		},
 	}}
 	brief.leaveQueue(o)
+	brief.endPause(o)
 	return brief.patch(types.MergePatchType)
 }
 

@@ -47,8 +47,10 @@ func suspendPatch(job *batchv1.Job, notes map[string]string) client.Patch {
 	for key, value := range notes {
 		annotations[key] = value
 	}
-	if hasOutcome(job) {
-		annotations[v1alpha1.OutcomeAnnotation] = nil
+	for _, key := range append(pauseKeys(), v1alpha1.OutcomeAnnotation) { // what was promised before counts no more
+		if _, ok := job.Annotations[key]; ok {
+			annotations[key] = nil
+		}
 	}
 	data, _ := json.Marshal(map[string]any{ // of strings and booleans alone: no error is possible
 		"metadata": map[string]any{

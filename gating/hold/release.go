@@ -31,6 +31,9 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 	if !ok {
 		return 0, fmt.Errorf("want a pod, a Job or what else is held whole, not %T", o)
 	}
+	if o.GetAnnotations()[v1alpha1.InterruptibleAnnotation] == "true" {
+		note.Outcome = v1alpha1.OutcomeTaken // who releases it by hand wants it to run, and not to be paused
+	}
 	return releaseOwnerWithPods(ctx, c, owner, note)
 }
 

@@ -182,10 +182,14 @@ func (g *group) account(now time.Time) (ledger.Group, error) {
 	if first := attempts.start(); arrived.After(first) && !first.IsZero() {
 		b.Arrived = g.created() // the work was suspended in the middle of its run
 	}
+	if g.owner != nil && g.owner.HasFirst {
+		n.Started = g.owner.First // and not when a pause ended
+	}
 	b.setWait(n, attempts.start())
 	b.LatestStart = n.LatestStart
 	g.rules.locate(&b, g, n)
 	b.Steps, b.Energy = ledger.NewSteps(attempts.list), attempts.source
+	b.setPauses(n, g.rules.policy)
 	b.CoreHours, b.EmbodiedGrams = attempts.coreHours, attempts.embodied
 	b.Units = g.units(n, b.Failed)
 	return b.Group, nil
@@ -247,6 +251,21 @@ func (b *entry) setWait(n notes, first time.Time) {
 		b.Wait = n.PlannedStart.Sub(b.Arrived)
 	case b.Mode == ledger.Enforce && n.Started.After(b.Arrived):
 		b.Released, b.Wait = n.Started, n.Started.Sub(b.Arrived)
+	}
+}
+
+// setPauses writes how often a group was paused, and until when it could have waited without any pause:
+// its latest start is then that of its last resume.
+func (b *entry) setPauses(n notes, rules *policy.Policy) {
+	if n.Pauses == 0 {
+		return
+	}
+	b.Pauses = n.Pauses
+	if rules != nil {
+		b.RestartCost = rules.RestartCost(n.RestartCost)
+	}
+	if !n.FinishBy.IsZero() {
+		b.LatestStart = n.FinishBy.Add(-b.RunThrough())
 	}
 }
 

@@ -55,7 +55,7 @@ func (g *group) attempts(now time.Time) (attempts, error) {
 	if err != nil {
 		return attempts{}, err
 	}
-	a := r.estimate(pods, g.notes().Watts)
+	a := g.estimate(pods)
 	if isMeasured {
 		a.source = energy.Measured
 		for i, p := range pods {
@@ -76,8 +76,9 @@ func (g *group) attempts(now time.Time) (attempts, error) {
 }
 
 // estimate returns what pods took by what they request or, if they request nothing, by the power
-// that the work states of one pod.
-func (r *rules) estimate(pods []*pod, stated float64) attempts {
+// that the work states of one pod. A pod that was stopped by a pause has not failed.
+func (g *group) estimate(pods []*pod) attempts {
+	r, stated := g.rules, g.notes().Watts
 	a := attempts{source: energy.Unknown}
 	for _, p := range pods {
 		if !p.known(p.Requests).IsZero() {
@@ -94,7 +95,7 @@ func (r *rules) estimate(pods []*pod, stated float64) attempts {
 			watts = stated
 		}
 		hours := max(0, p.End.Sub(p.Start).Hours())
-		a.list = append(a.list, ledger.Attempt{Start: p.Start, End: p.End, Watts: watts, Failed: p.hasFailed()})
+		a.list = append(a.list, ledger.Attempt{Start: p.Start, End: p.End, Watts: watts, Failed: p.hasFailed() && !g.owner.wasStopped(p)})
 		a.coreHours += max(0, requests.Cores) * hours
 		a.embodied += r.coefficients.EmbodiedGrams(requests, 0, hours)
 	}
@@ -187,7 +188,7 @@ func (k *Keeper) foldLong(g *group) {
 	if len(gone) <= maxAttempts {
 		return
 	}
-	a := g.rules.estimate(gone, g.notes().Watts)
+	a := g.estimate(gone)
 	into := &folded{IsStated: a.source == energy.Stated, CoreHours: a.coreHours, Embodied: a.embodied}
 	if before := g.folded; before != nil {
 		a.list = append(a.list, before.Attempts...)

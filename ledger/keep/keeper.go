@@ -1,7 +1,7 @@
 // Package keep books the work of a cluster once the work has ended. The leader runs a [Keeper].
 //
 // The keeper watches the Jobs and pods that were released or audited, and keeps a small record of
-// each pod that runs. What is held has not started, and is not watched. In a pass, every ten
+// each pod that runs. What is held has not started or is paused, and is not watched. In a pass, every ten
 // minutes, the keeper books the groups that have ended on the pages of their days, and writes the
 // pages that have changed.
 //
@@ -22,6 +22,7 @@ import (
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -63,6 +64,9 @@ type Keeper struct {
 	// Pods reads pods from the API server: all that run, to tell how much could wait, and those of a Job
 	// that no watch has brought. It may be nil.
 	Pods client.Reader
+	// Exists reports whether a Job or an object of an engine exists, or may exist, that no watch of the keeper
+	// brings any more: it is paused, and not watched meanwhile. It may be nil.
+	Exists func(kind, namespace, name string, uid types.UID) bool
 
 	known   *known
 	shelf   *shelf
@@ -186,6 +190,9 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 	var due, finished []*group
 	var problems []error
 	for _, g := range k.known.groups(k.shelf.isBooked, now) {
+		if k.isPaused(g.owner) {
+			continue
+		}
 		fate := g.fate(now, k.shelf.until)
 		if fate == isVoid || k.shelf.isBooked(g.uid) {
 			finished = append(finished, g)
@@ -218,6 +225,11 @@ func (k *Keeper) bookEnded(ctx context.Context, now time.Time) error {
 	}
 	k.known.finish(finished)
 	return joinFirst(problems)
+}
+
+// isPaused reports whether an owner that seems to be gone has only been paused.
+func (k *Keeper) isPaused(o *owner) bool {
+	return o != nil && !o.Gone.IsZero() && o.Ended.IsZero() && k.Exists != nil && k.Exists(o.Kind, o.Namespace, o.Name, o.UID)
 }
 
 // book books a group that has ended.

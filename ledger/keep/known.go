@@ -163,6 +163,7 @@ func (k *known) putOwner(o *owner) {
 	}
 	before := k.owners[o.UID]
 	o.wasLive = o.wasLive || !o.isOver() || before != nil && before.wasLive
+	o.follow(before)
 	k.owners[o.UID] = o
 }
 

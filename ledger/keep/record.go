@@ -2,6 +2,7 @@ package keep
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,10 @@ type notes struct {
 	PlannedLocation string    `json:"plannedLocation,omitempty"`
 	Watts           float64   `json:"watts,omitempty"`
 	Units           float64   `json:"units,omitempty"`
+	// Pauses is how often the work was paused. RestartCost is what the work says that a resume costs.
+	Pauses      int       `json:"pauses,omitempty"`
+	RestartCost string    `json:"restartCost,omitempty"`
+	FinishBy    time.Time `json:"finishBy,omitzero"`
 }
 
 // The bounds of what work may state of itself, and request.
@@ -44,7 +49,9 @@ const (
 func notesOf(o metav1.Object) notes {
 	a := o.GetAnnotations()
 	text := func(key string) string { return policy.Truncate(a[key], policy.MaxValue) }
+	runs := policy.ReadRuns(a)
 	return notes{
+		Pauses: runs.Pauses, RestartCost: text(v1alpha1.RestartCostAnnotation), FinishBy: instant(a[v1alpha1.FinishByAnnotation]),
 		State: o.GetLabels()[v1alpha1.StateLabel], Policy: text(v1alpha1.PolicyAnnotation),
 		Started: instant(a[v1alpha1.StartedAnnotation]), PlannedStart: instant(a[v1alpha1.PlannedStartAnnotation]),
 		LatestStart: instant(a[v1alpha1.LatestStartAnnotation]),
@@ -249,10 +256,51 @@ type owner struct {
 	Requests   energy.Requests `json:"requests,omitzero"`
 	Watch      string          `json:"watch"`
 	Gone       time.Time       `json:"gone,omitzero"` // when the object went; zero while it exists
-	IsUnseen   bool            `json:"isUnseen,omitempty"`
+	// First is when the work was released before any pause, if HasFirst; zero if it never waited.
+	First    time.Time `json:"first,omitzero"`
+	HasFirst bool      `json:"hasFirst,omitempty"`
+	// Stops are the times for which no watch has brought the object, which exists: it was paused.
+	Stops    []stop `json:"stops,omitempty"`
+	IsUnseen bool   `json:"isUnseen,omitempty"`
 
 	seen    time.Time
 	wasLive bool
+}
+
+// A stop is the time of a pause.
+type stop struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// maxStops bounds the stops that are kept.
+const maxStops = 16
+
+// follow notes what was known of an owner before. An owner that was thought to be gone was paused.
+func (o *owner) follow(before *owner) {
+	if o.Notes.Pauses == 0 {
+		o.First, o.HasFirst = o.Notes.Started, true
+	}
+	if before == nil {
+		return
+	}
+	if o.Notes.Pauses > 0 {
+		o.First, o.HasFirst = before.First, before.HasFirst
+	}
+	o.Stops = before.Stops
+	if !before.Gone.IsZero() && o.Notes.Pauses > 0 && len(o.Stops) < maxStops {
+		o.Stops = append(slices.Clip(o.Stops), stop{before.Gone, later(o.Notes.Started, before.Gone)})
+	}
+}
+
+// stopMargin is by how much clocks, and the end of a pod, may differ from a stop.
+const stopMargin = time.Minute
+
+// wasStopped reports whether a pod ended because its work was paused.
+func (o *owner) wasStopped(p *pod) bool {
+	return o != nil && p.isOver() && slices.ContainsFunc(o.Stops, func(s stop) bool {
+		return !p.End.Before(s.From.Add(-stopMargin)) && !p.End.After(s.To.Add(stopMargin))
+	})
 }
 
 // isOver reports whether the work of an owner has ended, or its object has gone.

@@ -28,7 +28,7 @@ const (
 	watchJobPods = batchv1.JobNameLabel
 )
 
-// The selectors of the watches. What is held has not started, and so takes no energy: a hundred
+// The selectors of the watches. What is held has not started or is paused, and so takes no energy: a hundred
 // thousand held pods cost the keeper nothing.
 const (
 	startedWork  = v1alpha1.StateLabel + " in (" + v1alpha1.StateReleased + "," + v1alpha1.StateAudited + ")"

@@ -7,8 +7,10 @@
 // later changes no start at or before that moment. Only [Oracle] and [Foresight] look ahead. They
 // show what there is to reach.
 //
-// A job cannot be interrupted. Its emission is its weight, times its duration, times the mean of
-// the actual intensities over its run.
+// A job runs through at one width, unless the setup lets jobs be interrupted (Pausing) or run wider
+// (Widening). Its emission is its weight, times the sum over its runs of the length of the run, the
+// mean of the actual intensities over the run, and how many times as wide as at the least the run is.
+// A resume makes a run longer, so its cost is in the sum.
 //
 // The package reads no clock and no file: all its input is passed in.
 package backtest
@@ -53,6 +55,12 @@ type Setup struct {
 	Terms  plan.Terms
 	// Ceiling bounds how many jobs run at once.
 	Ceiling plan.Buckets
+	// Pausing lets all jobs be interrupted; nil means that they run through. The policies gridlatch,
+	// greedy, foresight and oracle then pause jobs, the other policies do not.
+	Pausing *Pausing
+	// Widening lets all jobs run wider; nil means that they have one width. The policies gridlatch,
+	// foresight and oracle then set widths, and ignore ceilings. The other policies do not.
+	Widening *Widening
 	// Model predicts; nil is the model of production. A run gives the model all that happened, so
 	// the model must be new.
 	Model Model
@@ -65,6 +73,9 @@ type Run struct {
 	Policy Policy
 	// Starts are the starts of Result.Jobs.
 	Starts []time.Time
+	// Spans are all runs of each of these jobs, if the policy pauses jobs or sets their width; else nil.
+	// See SpansOf.
+	Spans [][]Span
 	// ForcedStarts counts the jobs that started above the ceiling because they could not wait any
 	// longer.
 	ForcedStarts int
@@ -110,7 +121,7 @@ func (s Setup) Run(ctx context.Context, policies ...Policy) (Result, error) {
 	}
 	r.LearnedTime, r.Basis, r.DoubtedValues = replay.lastPrediction.LearnedTime, replay.lastPrediction.Basis, replay.news.doubted
 	for _, p := range replay.players {
-		r.Runs = append(r.Runs, Run{Policy: p.policy, Starts: p.starts, ForcedStarts: p.forcedStarts})
+		r.Runs = append(r.Runs, p.result())
 	}
 	return r, nil
 }

@@ -207,13 +207,13 @@ func TestScores(t *testing.T) {
 	scores := result.Scores(s.Actuals, false)
 	// the threshold: 100 at 2 h, and (100+400)/2 at 2 h
 	want := map[backtest.Cell]backtest.Score{
-		{Duration: hour, Slack: 6 * hour}: {Jobs: 1, AtOnce: 300, Emitted: 100, Saving: 1 - 100.0/300, Wait: 2 * hour},
-		{Duration: 2 * hour, Slack: hour}: {Jobs: 1, AtOnce: 150, Emitted: 250, Saving: 1 - 250.0/150, Wait: hour, DirtierShare: 1},
+		{Duration: hour, Slack: 6 * hour}: {Jobs: 1, AtOnce: 300, Emitted: 100, Saving: 1 - 100.0/300, Wait: 2 * hour, Runs: 1, Width: 1},
+		{Duration: 2 * hour, Slack: hour}: {Jobs: 1, AtOnce: 150, Emitted: 250, Saving: 1 - 250.0/150, Wait: hour, Runs: 1, Width: 1, DirtierShare: 1},
 	}
 	if diff := cmp.Diff(want, scores[1].Cells, approx); diff != "" {
 		t.Errorf("cells (-want +got):\n%s", diff)
 	}
-	total := backtest.Score{Jobs: 2, AtOnce: 225, Emitted: 175, Saving: (200.0/300 - 100.0/150) / 2, Wait: 90 * time.Minute, DirtierShare: 0.5}
+	total := backtest.Score{Jobs: 2, AtOnce: 225, Emitted: 175, Saving: (200.0/300 - 100.0/150) / 2, Wait: 90 * time.Minute, Runs: 1, Width: 1, DirtierShare: 0.5}
 	if diff := cmp.Diff(total, scores[1].Total, approx); diff != "" {
 		t.Errorf("total (-want +got):\n%s", diff)
 	}
@@ -221,7 +221,7 @@ func TestScores(t *testing.T) {
 		t.Errorf("%d at once at most, %v on average; want 2, 0.75", scores[1].MaxConcurrent, scores[1].MeanConcurrent)
 	}
 	// pooled, energy counts: 1 kWh of 300 and 4 kWh of 150 against 1 of 50 and 4 of 150
-	pooled := backtest.Score{Jobs: 2, AtOnce: 180, Emitted: 130, Saving: 1 - 650.0/900, Wait: 150 * time.Minute}
+	pooled := backtest.Score{Jobs: 2, AtOnce: 180, Emitted: 130, Saving: 1 - 650.0/900, Wait: 150 * time.Minute, Runs: 1, Width: 1}
 	if diff := cmp.Diff(pooled, result.Scores(s.Actuals, true)[0].Total, approx); diff != "" {
 		t.Errorf("pooled (-want +got):\n%s", diff)
 	}

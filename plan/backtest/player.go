@@ -8,7 +8,7 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
-// A player is one policy at work.
+// A player is a policy at work that starts each job once.
 type player struct {
 	policy  Policy
 	rule    rule
@@ -19,6 +19,7 @@ type player struct {
 	pending         []waiting // by latest start
 	running         endHeap
 	starts          []time.Time
+	spans           [][]Span // of the oracle, if jobs can be interrupted
 	forcedStarts    int
 	wake            time.Time // when a start is due or room becomes free; zero if never
 }
@@ -34,7 +35,11 @@ type waiting struct {
 func newPlayer(policy Policy, s Setup, jobs []Job) *player {
 	p := &player{policy: policy, ceiling: s.Ceiling, jobs: jobs, starts: make([]time.Time, len(jobs))}
 	p.rule = newRule(policy, s, jobs)
-	p.plansForCeiling = policy.Kind == Gridlatch || policy.Kind == Foresight
+	if policy.Kind == Oracle && s.Pausing != nil {
+		p.spans = make([][]Span, len(jobs))
+		p.rule = interrupted(&hindsight{pausing: *s.Pausing, actual: s.Actuals.Series}, p.spans)
+	}
+	p.plansForCeiling = policy.Kind == Gridlatch || policy.Kind == Uninterrupted || policy.Kind == Fixed || policy.Kind == Foresight
 	if policy.Kind == Oracle {
 		p.ceiling = plan.Buckets{}
 	}
@@ -52,8 +57,15 @@ func (p *player) arrive(index int) {
 	p.pending = slices.Insert(p.pending, at, w)
 }
 
+func (p *player) isIdle() bool        { return len(p.pending) == 0 }
+func (p *player) nextWake() time.Time { return p.wake }
+
+func (p *player) result() Run {
+	return Run{Policy: p.policy, Starts: p.starts, Spans: p.spans, ForcedStarts: p.forcedStarts}
+}
+
 // act starts the jobs that are due.
-func (p *player) act(k *knowledge) {
+func (p *player) act(k *knowledge, _ bool) {
 	p.finish(k.now)
 	p.rule(k, p)
 	p.wake = time.Time{}

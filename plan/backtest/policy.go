@@ -16,10 +16,15 @@ type Kind string
 const (
 	// Gridlatch is the planner of production, with the predictions of the model of production.
 	Gridlatch Kind = "gridlatch"
+	// Uninterrupted is Gridlatch for jobs that cannot be interrupted, though these can.
+	Uninterrupted Kind = "uninterrupted"
+	// Fixed is Gridlatch for jobs that run at their least width, though these could run wider.
+	Fixed Kind = "fixed"
 	// Immediate starts every job when it arrives.
 	Immediate Kind = "immediate"
-	// Oracle starts every job in the cleanest window there was, and ignores ceilings. No rule can
-	// do better.
+	// Oracle starts every job in the cleanest window there was, or in the cleanest runs if jobs can be
+	// interrupted, or at the cleanest widths if they can run wider, and ignores ceilings. No rule can do
+	// better.
 	Oracle Kind = "oracle"
 	// AtThreshold starts a job as soon as the intensity is at or below a fixed one.
 	AtThreshold Kind = "threshold"
@@ -53,14 +58,14 @@ func (p Policy) String() string {
 	}
 }
 
-// ParsePolicy reads a policy: gridlatch, immediate, oracle, lowest-slot, greedy, foresight,
-// threshold=G or percentile=P.
+// ParsePolicy reads a policy: gridlatch, uninterrupted, fixed, immediate, oracle, lowest-slot, greedy,
+// foresight, threshold=G or percentile=P.
 func ParsePolicy(s string) (Policy, error) {
 	name, value, has := strings.Cut(strings.TrimSpace(s), "=")
 	p := Policy{Kind: Kind(name)}
 	var err error
 	switch p.Kind {
-	case Gridlatch, Immediate, Oracle, LowestSlot, Greedy, Foresight:
+	case Gridlatch, Uninterrupted, Fixed, Immediate, Oracle, LowestSlot, Greedy, Foresight:
 		if has {
 			return Policy{}, fmt.Errorf("policy %q: want no number for %s", s, name)
 		}
@@ -74,7 +79,7 @@ func ParsePolicy(s string) (Policy, error) {
 			return Policy{}, fmt.Errorf("policy %q: want a percentile from 0 to 100, such as percentile=20", s)
 		}
 	default:
-		return Policy{}, fmt.Errorf("unknown policy %q: want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy or foresight", s)
+		return Policy{}, fmt.Errorf("unknown policy %q: want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy, foresight, uninterrupted or fixed", s)
 	}
 	return p, nil
 }

@@ -232,13 +232,13 @@ func read(kind, text string) (err error) {
 }
 
 func TestParsePolicy(t *testing.T) {
-	for _, text := range []string{"gridlatch", "immediate", "oracle", "lowest-slot", "greedy", "foresight", "threshold=200", "percentile=12.5"} {
+	for _, text := range []string{"gridlatch", "immediate", "oracle", "lowest-slot", "greedy", "foresight", "uninterrupted", "threshold=200", "percentile=12.5"} {
 		if p, err := backtest.ParsePolicy(text); err != nil || p.String() != text {
 			t.Errorf("%s is read as %s, error %v", text, p, err)
 		}
 	}
 	for text, want := range map[string]string{
-		"best":           `unknown policy "best": want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy or foresight`,
+		"best":           `unknown policy "best": want gridlatch, immediate, oracle, threshold=G, percentile=P, lowest-slot, greedy, foresight, uninterrupted or fixed`,
 		"gridlatch=1":    `policy "gridlatch=1": want no number for gridlatch`,
 		"threshold":      `policy "threshold": want gCO2eq/kWh as a number from 0 to 1000000, such as 200`,
 		"percentile=101": `policy "percentile=101": want a percentile from 0 to 100, such as percentile=20`,

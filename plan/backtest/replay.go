@@ -10,7 +10,7 @@ import (
 )
 
 // A replay steps through time. All players act at its moments: whenever a slot begins, an actual
-// intensity or a forecast becomes known, or a job arrives. In between, a player acts when a start
+// intensity or a forecast becomes known, or a job arrives. In between, a player acts when something
 // that it has planned is due.
 type replay struct {
 	setup          Setup
@@ -19,10 +19,38 @@ type replay struct {
 	arrived        int   // how many of them have arrived
 	moments        []time.Time
 	news           news
-	players        []*player
+	players        []actor
 	maxSlack       time.Duration
 	longestStay    time.Duration // the longest time from the arrival of a job to its end
 	lastPrediction forecast.Prediction
+}
+
+// An actor is a policy at work.
+type actor interface {
+	arrive(index int)
+	// act does what is due. With all, something became known, or a job has arrived.
+	act(k *knowledge, all bool)
+	// isIdle reports whether no job is to be started, paused or resumed.
+	isIdle() bool
+	// nextWake returns when something is due next, if nothing becomes known before; zero if never.
+	nextWake() time.Time
+	result() Run
+}
+
+func newActor(policy Policy, s Setup, jobs []Job) actor {
+	if s.Widening != nil {
+		switch policy.Kind {
+		case Gridlatch, Foresight, Oracle:
+			return newWidener(policy, s, jobs)
+		}
+	}
+	if s.Pausing != nil {
+		switch policy.Kind {
+		case Gridlatch, Greedy, Foresight:
+			return newPauser(policy, s, jobs)
+		}
+	}
+	return newPlayer(policy, s, jobs)
 }
 
 func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
@@ -34,13 +62,17 @@ func newReplay(s Setup, jobs []Job, policies []Policy) *replay {
 	for _, job := range jobs {
 		r.maxSlack = max(r.maxSlack, job.Slack)
 		r.longestStay = max(r.longestStay, job.Slack+job.Duration)
-		if job.LatestStart().After(end) {
-			end = job.LatestStart()
+		last := job.LatestStart()
+		if s.Pausing != nil || s.Widening != nil {
+			last = last.Add(job.Duration)
+		}
+		if last.After(end) {
+			end = last
 		}
 	}
 	r.moments = moments(s, jobs, jobs[r.order[0]].Arrival, end)
 	for _, policy := range policies {
-		r.players = append(r.players, newPlayer(policy, s, jobs))
+		r.players = append(r.players, newActor(policy, s, jobs))
 	}
 	return r
 }
@@ -86,17 +118,17 @@ func (r *replay) run(ctx context.Context) error {
 	return nil
 }
 
-// wake returns when the next planned start of any player is due.
+// wake returns when something that any player has planned is due next.
 func (r *replay) wake() (first time.Time, ok bool) {
 	for _, p := range r.players {
-		if !p.wake.IsZero() && (first.IsZero() || p.wake.Before(first)) {
-			first = p.wake
+		if wake := p.nextWake(); !wake.IsZero() && (first.IsZero() || wake.Before(first)) {
+			first = wake
 		}
 	}
 	return first, !first.IsZero()
 }
 
-// act lets all players act, or only the players for which a start is due.
+// act lets all players act, or only the players for which something is due.
 func (r *replay) act(now time.Time, all bool) {
 	r.news.tell(r.setup.Model, now)
 	for ; r.arrived < len(r.order) && !r.jobs[r.order[r.arrived]].Arrival.After(now); r.arrived++ {
@@ -106,8 +138,8 @@ func (r *replay) act(now time.Time, all bool) {
 	}
 	k := &knowledge{replay: r, now: now}
 	for _, p := range r.players {
-		if len(p.pending) > 0 && (all || !p.wake.IsZero() && !p.wake.After(now)) {
-			p.act(k)
+		if wake := p.nextWake(); !p.isIdle() && (all || !wake.IsZero() && !wake.After(now)) {
+			p.act(k, all)
 		}
 	}
 }
@@ -140,19 +172,7 @@ func (k *knowledge) future(foresees bool) *forecast.Series {
 	if k.replay.setup.Ceiling.IsEmpty() {
 		return actual
 	}
-	horizon := k.now.Add(k.replay.longestStay)
-	var slots []forecast.Slot
-	add := func(t time.Time) {
-		end, _ := actual.NextBoundary(t)
-		if intensity, ok := actual.At(t); ok {
-			slots = append(slots, forecast.Slot{Start: t, End: end, Intensity: intensity})
-		}
-	}
-	add(k.now)
-	for b := range actual.Boundaries(k.now, horizon) {
-		add(b)
-	}
-	return forecast.NewSeries(slots)
+	return window(actual, k.now, k.now.Add(k.replay.longestStay))
 }
 
 // planner returns a planner like the one of production.
@@ -161,6 +181,9 @@ func (k *knowledge) planner(foresees bool) *plan.Planner {
 	if !ok {
 		until := k.now.Add(k.replay.maxSlack)
 		p = plan.NewPlanner("", k.future(foresees), "nothing is known", k.replay.setup.Terms, k.now, until)
+		if !foresees {
+			p.WithErrors(k.replay.lastPrediction.Differences)
+		}
 		if k.planners == nil {
 			k.planners = map[bool]*plan.Planner{}
 		}

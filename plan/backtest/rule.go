@@ -32,7 +32,7 @@ func newRule(policy Policy, s Setup, jobs []Job) rule {
 		return atPercentile(policy.Value)
 	case LowestSlot:
 		return atPercentile(0)
-	case Gridlatch, Foresight:
+	case Gridlatch, Uninterrupted, Fixed, Foresight:
 		if !s.Ceiling.IsEmpty() {
 			return planTogether(policy.Kind == Foresight)
 		}
@@ -47,6 +47,18 @@ func eachJob(start func(*knowledge, *waiting) time.Time) rule {
 	return func(k *knowledge, p *player) {
 		for i := range p.pending {
 			p.pending[i].planned = start(k, &p.pending[i])
+		}
+	}
+}
+
+// interrupted returns a rule that chooses the best runs of each job in hindsight.
+func interrupted(h *hindsight, spans [][]Span) rule {
+	return func(_ *knowledge, p *player) {
+		for i := range p.pending {
+			if w := &p.pending[i]; !w.isHeld {
+				spans[w.index] = h.best(p.jobs[w.index])
+				w.planned = spans[w.index][0].Start
+			}
 		}
 	}
 }

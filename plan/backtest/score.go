@@ -21,13 +21,16 @@ type Score struct {
 	Jobs int
 	// AtOnce is the mean intensity that the jobs would have had if started when they arrived.
 	// Emitted is the mean intensity that they had. Both are in gCO2eq/kWh, weighted by power and
-	// duration.
+	// duration. What a restart emits counts as if the work itself had emitted it.
 	AtOnce, Emitted float64
 	// Saving is the share of the emissions that was saved against starting at once; negative if
 	// more was emitted.
 	Saving float64
-	// Wait is the mean time from arrival to start.
-	Wait time.Duration
+	// Wait is the mean time from arrival to start, Pause the mean time of all pauses.
+	Wait, Pause time.Duration
+	// Runs is in how many runs a job was done, on average. Width is how many times its least width a job
+	// ran at, on average.
+	Runs, Width float64
 	// DirtierShare is the share of the jobs that emitted over 0.1 % more than they would have at
 	// once.
 	DirtierShare float64
@@ -62,7 +65,7 @@ func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
 	var all []Scores
 	for _, run := range r.Runs {
 		s := Scores{Policy: run.Policy, Cells: map[Cell]Score{}, ForcedStarts: run.ForcedStarts}
-		s.MaxConcurrent, s.MeanConcurrent = concurrency(r.Jobs, run.Starts)
+		s.MaxConcurrent, s.MeanConcurrent = concurrency(r.Jobs, run)
 		for cell, members := range cells {
 			s.Cells[cell] = r.score(actuals, run, members)
 		}
@@ -75,16 +78,20 @@ func (r Result) Scores(actuals Actuals, pooled bool) []Scores {
 // score sums up some jobs of a run.
 func (r Result) score(actuals Actuals, run Run, members []int) Score {
 	s := Score{Jobs: len(members)}
-	var energy, wait float64
+	var energy, wait, pause float64
 	for _, i := range members {
 		job := r.Jobs[i]
 		work := job.Weight * job.Duration.Hours()
 		atOnce, _ := actuals.Series.Mean(job.Arrival, job.Arrival.Add(job.Duration))
-		emitted, _ := actuals.Series.Mean(run.Starts[i], run.Starts[i].Add(job.Duration))
+		spans := run.SpansOf(i, job)
+		emitted := emission(actuals.Series, spans) / job.Duration.Hours()
 		s.AtOnce += work * atOnce
 		s.Emitted += work * emitted
 		energy += work
 		wait += run.Starts[i].Sub(job.Arrival).Seconds()
+		pause += (spans[len(spans)-1].End.Sub(spans[0].Start) - duration(spans)).Seconds()
+		s.Runs += float64(runs(spans))
+		s.Width += meanTimes(spans)
 		if emitted > atOnce+dirtierMargin*math.Abs(atOnce) {
 			s.DirtierShare++
 		}
@@ -96,6 +103,9 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 	s.Emitted /= energy
 	s.DirtierShare /= float64(s.Jobs)
 	s.Wait = time.Duration(wait / float64(s.Jobs) * float64(time.Second))
+	s.Pause = time.Duration(pause / float64(s.Jobs) * float64(time.Second))
+	s.Runs /= float64(s.Jobs)
+	s.Width /= float64(s.Jobs)
 	return s
 }
 
@@ -104,7 +114,7 @@ func (r Result) score(actuals Actuals, run Run, members []int) Score {
 func mean(cells map[Cell]Score) Score {
 	var m Score
 	n := float64(len(cells))
-	var wait float64
+	var wait, pause float64
 	for _, cell := range SortedCells(cells) {
 		s := cells[cell]
 		m.Jobs += s.Jobs
@@ -112,9 +122,12 @@ func mean(cells map[Cell]Score) Score {
 		m.Emitted += s.Emitted / n
 		m.Saving += s.Saving / n
 		m.DirtierShare += s.DirtierShare / n
+		m.Runs += s.Runs / n
+		m.Width += s.Width / n
 		wait += float64(s.Wait) / n
+		pause += float64(s.Pause) / n
 	}
-	m.Wait = time.Duration(wait)
+	m.Wait, m.Pause = time.Duration(wait), time.Duration(pause)
 	return m
 }
 
@@ -139,31 +152,33 @@ func MeanConcurrency(jobs []Job) float64 {
 	if len(jobs) == 0 {
 		return 0
 	}
-	starts := make([]time.Time, len(jobs))
+	atOnce := Run{Starts: make([]time.Time, len(jobs))}
 	for i, job := range jobs {
-		starts[i] = job.Arrival
+		atOnce.Starts[i] = job.Arrival
 	}
-	_, average := concurrency(jobs, starts)
+	_, average := concurrency(jobs, atOnce)
 	return average
 }
 
 // concurrency returns how many jobs ran at once: at most, and on average.
-func concurrency(jobs []Job, starts []time.Time) (most int, average float64) {
+func concurrency(jobs []Job, run Run) (most int, average float64) {
 	type change struct {
 		at time.Time
 		by int
 	}
 	var changes []change
 	var hours float64
-	first, last := jobs[0].Arrival, starts[0]
+	first, last := jobs[0].Arrival, run.Starts[0]
 	for i, job := range jobs {
-		end := starts[i].Add(job.Duration)
-		changes = append(changes, change{starts[i], 1}, change{end, -1})
-		hours += job.Duration.Hours()
+		spans := run.SpansOf(i, job)
+		for _, s := range spans {
+			changes = append(changes, change{s.Start, 1}, change{s.End, -1})
+		}
+		hours += duration(spans).Hours()
 		if job.Arrival.Before(first) {
 			first = job.Arrival
 		}
-		if end.After(last) {
+		if end := spans[len(spans)-1].End; end.After(last) {
 			last = end
 		}
 	}

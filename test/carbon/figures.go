@@ -23,6 +23,10 @@ func atLeast(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf(">= %g", target), value >= target}
 }
 
+func above(name, unit string, value, target float64) figure {
+	return figure{name, unit, value, fmt.Sprintf("> %.3g", target), value > target}
+}
+
 func below(name, unit string, value, target float64) figure {
 	return figure{name, unit, value, fmt.Sprintf("< %g", target), value < target}
 }
@@ -35,8 +39,8 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 		regions []region
 		measure func(context.Context, []region, io.Writer) ([]figure, error)
 	}{
-		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {regions, measureWeather},
-		{without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling},
+		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {without, measureCaution}, {regions, measureWeather},
+		{without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling}, {without, measurePausing}, {without, measureWidening},
 	} {
 		figures, err := m.measure(ctx, m.regions, out)
 		if err != nil {
@@ -168,6 +172,26 @@ func measureWeather(ctx context.Context, regions []region, out io.Writer) ([]fig
 		atLeast("oracle_share_weather", "%", alone.share(), 83),
 		below("dirtier_weather", "%", 100*alone.ours.DirtierShare, 12),
 		atLeast("oracle_share_provider_weather", "%", both.share(), 87.8),
+	}, err
+}
+
+// caution is the one of a policy that sets none.
+const caution = 0.25
+
+// measureCaution compares holding for every gain with holding for a gain that is worth the error of
+// the forecast, on what is hardest to predict: with no forecast at all.
+func measureCaution(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	bold, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum, without caution", func(s *backtest.Setup) { s.Documents = nil })
+	if err != nil {
+		return nil, err
+	}
+	cautious, err := compare(ctx, regions, out, fmt.Sprintf("The same with caution %g", caution), func(s *backtest.Setup) {
+		s.Documents, s.Terms.Caution = nil, caution
+	})
+	most := 0.75 * 100 * bold.ours.DirtierShare
+	return []figure{
+		{"dirtier_cautious", "%", 100 * cautious.ours.DirtierShare, fmt.Sprintf("<= %.2f", most), 100*cautious.ours.DirtierShare <= most},
+		{"oracle_share_cautious", "%", cautious.share(), fmt.Sprintf(">= %.2f", bold.share()-1.5), cautious.share() >= bold.share()-1.5},
 	}, err
 }
 

@@ -11,6 +11,8 @@
 // 12 hours with a slack of 6, 12, 24 and 48 hours arrive every 3 hours from the 15th day of the
 // forecasts on. A saving is measured against starting at once. It is the mean over the regions and
 // these twelve cells. A share is the share of what the cleanest windows, known in hindsight, save.
+// Jobs that can be paused run for 4 and 12 hours, and their share is the share of what the cleanest runs
+// save.
 //
 // Every figure is a table and a line "figure NAME VALUE UNIT" on stdout. Nothing is asserted: each
 // figure is printed beside its target, which is meant for half a year of six grids.

@@ -23,8 +23,10 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 		"oracle_share_stale", "oracle_share_cold_10_days", "oracle_share_cold_worst_part", "foresight_share_ceiling", "starts_over_ceiling",
 		"oracle_share_lived", "oracle_share_warm_start", "warm_start_loss",
 		"oracle_share_lived_no_forecast", "oracle_share_warm_start_no_forecast", "warm_start_loss_no_forecast",
+		"oracle_share_interruptible", "oracle_share_interruptible_restart", "pausing_against_waiting", "pausing_saving",
+		"elastic_saving", "elastic_against_fixed", "elastic_against_pausing", "oracle_share_elastic",
 	} {
-		if !regexp.MustCompile(`(?m)^figure ` + name + ` -?\d+\.\d{3} (s|h|%|jobs|points)$`).MatchString(out.String()) {
+		if !regexp.MustCompile(`(?m)^figure ` + name + ` -?\d+\.\d{3} (s|h|%|jobs|points|times)$`).MatchString(out.String()) {
 			t.Errorf("there is no figure %s in:\n%s", name, out.String())
 		}
 	}

@@ -30,7 +30,7 @@ var (
 	durations = []time.Duration{1 * hour, 4 * hour, 12 * hour}
 	slacks    = []time.Duration{6 * hour, 12 * hour, 24 * hour, 48 * hour}
 	// production has the terms of a policy that sets none.
-	production = plan.Terms{WaitPrice: 0.001, MinGain: 0.01}
+	production = plan.Terms{WaitPrice: 0.001, MinGain: 0.01, Caution: caution}
 
 	gridlatch = backtest.Policy{Kind: backtest.Gridlatch}
 	immediate = backtest.Policy{Kind: backtest.Immediate}

@@ -38,6 +38,11 @@ func TestByLabelOnlyWhatIsLabelledWaits(t *testing.T) {
 	declined := pod(ns, "declined", tolerant())
 	declined.Labels = wish("false")
 	create(t, c, job(ns, "annotated", tolerant(), 1), job(ns, "ordinary", nil, 1), declined)
+	for _, o := range []client.Object{with(pod(ns, "selects", nil), onClean), with(job(ns, "selects", nil, 1), onClean)} {
+		if err := c.Client.Create(t.Context(), o, client.DryRunAll); err != nil || len(o.GetAnnotations()) > 0 {
+			t.Errorf("a node selector is heard: %v, %v", o.GetAnnotations(), err)
+		}
+	}
 	awaitPods(t, c, ns, wantGated(0, 3))
 	if after, err := g.Metric(t.Context(), "gridlatch_webhook_decisions_total"); err != nil || after != before {
 		t.Errorf("the webhook was asked %v times, %v", after-before, err)

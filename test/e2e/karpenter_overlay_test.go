@@ -17,15 +17,6 @@ import (
 	"github.com/gridlatch/gridlatch/test/env"
 )
 
-// nodeOverlay is a NodeOverlay with a name alone.
-func nodeOverlay(name string) *unstructured.Unstructured {
-	o := &unstructured.Unstructured{}
-	o.SetAPIVersion("karpenter.sh/v1alpha1")
-	o.SetKind("NodeOverlay")
-	o.SetName(name)
-	return o
-}
-
 // awaitOverlay waits until Karpenter uses a NodeOverlay that lets nodes with amd64 look dearer by as much.
 func awaitOverlay(t *testing.T, c *env.Cluster, o *unstructured.Unstructured, pool, adjustment string) {
 	t.Helper()
@@ -66,11 +57,11 @@ func TestNodesThatTakeMorePowerLookDearerWhileTheGridIsDirty(t *testing.T) {
 	g := &grid{cluster: c}
 	g.set(t, "north", 500)
 	poolPolicy(t, c, "north")
-	c.Karpenter(t, "--feature-gates=NodeOverlay=true")
+	c.Karpenter(t, env.Overlays)
 	asks := map[string]string{
-		v1alpha1.PolicyAnnotation: "pools", v1alpha1.CarbonPriceAnnotation: "200=0%,350=10%,*=25%", v1alpha1.PowerFactorKey: "amd64=1,arm64=0.6",
+		v1alpha1.PolicyAnnotation: "pools", v1alpha1.CarbonPriceAnnotation: env.WeekPrices, v1alpha1.PowerFactorKey: env.WeekPowers,
 	}
-	pool, overlay := env.RegionalPool("north", asks), nodeOverlay("gridlatch-north")
+	pool, overlay := env.RegionalPool("north", asks), env.NodeOverlay("gridlatch-north")
 	createNodePool(t, c, pool)
 	awaitOverlay(t, c, overlay, "north", "+25%")
 	generation := generationOf(t, c, pool)
@@ -86,7 +77,7 @@ func TestNodesThatTakeMorePowerLookDearerWhileTheGridIsDirty(t *testing.T) {
 	}
 
 	// A NodeOverlay of somebody else stays as it is.
-	foreign := nodeOverlay("gridlatch-other")
+	foreign := env.NodeOverlay("gridlatch-other")
 	foreign.Object["spec"] = map[string]any{"requirements": []any{
 		map[string]any{"key": "karpenter.sh/nodepool", "operator": "In", "values": []any{"other"}},
 	}, "priceAdjustment": "+1%"}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -27,7 +29,7 @@ import (
 )
 
 // leavingComponents are the components that the tests of leaving install.
-var leavingComponents = []string{"keda", "jobset"}
+var leavingComponents = []string{"keda", "jobset", "cluster-autoscaler"}
 
 // leaveSite is an installation with simulated pods of its Deployment, the program beside the cluster, and
 // held work of each kind.
@@ -144,6 +146,10 @@ func (s *leaveSite) hold(t *testing.T) {
 		}
 		return err
 	})
+	groups := &v1alpha1.CarbonPolicy{ObjectMeta: metav1.ObjectMeta{Name: "groups"}}
+	groups.Spec.ClusterAutoscaler = &v1alpha1.ClusterAutoscaler{NodeGroups: []v1alpha1.NodeGroup{{Pattern: "arm64", PowerFactor: "0.6"}, {Pattern: "amd64"}}}
+	create(t, s.c, groups)
+	awaitPriorities(t, s.c, v1alpha1.DefaultAutoscalerNamespace, "100:\n- \"arm64\"\n51:\n- \"amd64\"\n1:\n- \".*\"\n")
 	create(t, s.c, pod(s.ns, "bare", tolerant()), job(s.ns, "gated", tolerant(), 2), suspending(s.ns, "suspended"))
 	awaitGated(t, s.c, s.ns, 3)
 	awaitMax(t, s.c, s.scaled, 1)
@@ -178,6 +184,10 @@ func (s *leaveSite) whatIsHeld(ctx context.Context) error {
 	}
 	if isSuspended(suspended) {
 		return errors.New("a Job is suspended")
+	}
+	made := prioritiesIn(v1alpha1.DefaultAutoscalerNamespace, nil)
+	if err := s.c.Client.Get(ctx, client.ObjectKeyFromObject(made), made); !apierrors.IsNotFound(err) {
+		return fmt.Errorf("the ConfigMap of Cluster Autoscaler is there: %v, %w", made.Annotations, err)
 	}
 	for _, o := range []*unstructured.Unstructured{s.jobSet, s.scaled} {
 		if err := s.c.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
@@ -344,10 +354,13 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := leaveBlock.FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("docs/operations.md has %d blocks, want 5", len(blocks))
+	if len(blocks) != 7 {
+		t.Fatalf("docs/operations.md has %d blocks, want 7", len(blocks))
 	}
-	awaitOwnValues := lentPools(t, s.c)
+	awaitOwnValues, awaitOwnPriorities := lentPools(t, s.c), lentPriorities(t, s.c)
+	wide := elastic(s.ns, "wide", 50, 600, v1alpha1.OriginalParallelismAnnotation, fmt.Sprint(ownWidth), v1alpha1.AppliedParallelismAnnotation, "9")
+	*wide.Spec.Parallelism = 9
+	create(t, s.c, wide)
 	manifests, err := s.c.Kustomize(t.Context(), "resources: [MANIFESTS/base]\n"+env.Components(leavingComponents...))
 	if err != nil {
 		t.Fatal(err)
@@ -383,6 +396,8 @@ func TestKubectlAloneReleasesEverything(t *testing.T) {
 		}
 	}
 	awaitOwnValues()
+	awaitOwnPriorities()
+	awaitOwnWidth(t, s.c, wide, ownWidth)
 	s.controllers = nil
 	s.remove(t)
 }
@@ -415,6 +430,44 @@ func lentPools(t *testing.T, c *env.Cluster) func() {
 			}
 			return nil
 		})
+	}
+}
+
+// lentPriorities makes ConfigMaps of Cluster Autoscalers as Gridlatch leaves them if it is killed. The result waits until
+// they have their own priorities.
+func lentPriorities(t *testing.T, c *env.Cluster) func() {
+	t.Helper()
+	const own = "10:\n- \".*\\.spot\" # 'ours'\n"
+	quoted, err := json.Marshal(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string]string{namespace(t, c): v1alpha1.PrioritiesAbsent, namespace(t, c): string(quoted), namespace(t, c): "null", namespace(t, c): ""}
+	for ns, original := range places {
+		o := prioritiesIn(ns, map[string]string{"priorities": northFirst, "other": "key"})
+		if original != "" {
+			o.Annotations = map[string]string{
+				v1alpha1.OriginalPrioritiesAnnotation: original, v1alpha1.AppliedPrioritiesAnnotation: "null", v1alpha1.PrioritiesByAnnotation: "CarbonPolicy/default",
+				v1alpha1.PrioritiesChangedAnnotation: "2026-11-27T12:00:00Z", v1alpha1.ReasonAnnotation: "one, and two",
+			}
+		}
+		create(t, c, o)
+	}
+	return func() {
+		t.Helper()
+		for ns, original := range places {
+			want := map[string]string{"priorities": own, "other": "key"}
+			switch original {
+			case v1alpha1.PrioritiesAbsent:
+				awaitNoPriorities(t, c, ns)
+				continue
+			case "null":
+				delete(want, "priorities")
+			case "":
+				want["priorities"] = northFirst
+			}
+			awaitOwn(t, c, ns, want)
+		}
 	}
 }
 

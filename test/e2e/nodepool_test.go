@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -245,7 +246,7 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 	t.Parallel()
 	c := emptyCluster(t)
 	poolPolicy(t, c, "north", "south")
-	c.Karpenter(t)
+	c.Karpenter(t, env.Overlays)
 	ns, pools, claims := namespace(t, c), map[string]*unstructured.Unstructured{}, map[string]env.Claims{}
 	for i, region := range []string{"north", "south"} {
 		pools[region] = env.RegionalPool(region, nil)
@@ -253,15 +254,14 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 		create(t, c, large(ns, region, region))
 		awaitRunning(t, c, ns, i+1)
 		claims[region] = expectStable(t, c, region, nil)
-		amend(t, c, pools[region], fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:%q,%q:"auto"}}}`,
-			v1alpha1.PolicyAnnotation, env.PoolPolicy, v1alpha1.LimitsAnnotation, env.WeekLimits, v1alpha1.WeightsAnnotation))
+		amend(t, c, pools[region], annotations(t, env.WeekWish()))
 	}
 	var delays []time.Duration
 	for hour := range env.HoursOfWeek {
 		delays = append(delays, followHour(t, c, hour, pools["north"], pools["south"]))
 	}
 	slices.Sort(delays)
-	t.Logf("limits and weights followed a forecast after %v at most, and %v in 99 of 100 cases", delays[len(delays)-1], delays[len(delays)*99/100])
+	t.Logf("limits, weights and prices followed a forecast after %v at most, and %v in 99 of 100 cases", delays[len(delays)-1], delays[len(delays)*99/100])
 	for region, o := range pools {
 		expectStable(t, c, region, claims[region])
 		changes := generationOf(t, c, o)
@@ -272,13 +272,24 @@ func TestAWeekOfForecastsReplacesNoNode(t *testing.T) {
 			return nil
 		})
 		t.Logf("NodePool %s was changed %d times, and its %d nodes have stayed", region, changes-1, len(claims[region]))
-		for _, key := range []string{v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation} {
+		for _, key := range []string{v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.CarbonPriceAnnotation} {
 			amend(t, c, o, annotate(key, ""))
 		}
 		awaitSpec(t, c, o, "limits", nil)
 		awaitSpec(t, c, o, "weight", nil)
-		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.PowerFactorKey)
+		awaitNoOverlay(t, c, env.NodeOverlay("gridlatch-"+region))
 	}
+}
+
+// annotations returns a patch that adds annotations.
+func annotations(t *testing.T, add map[string]string) string {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": add}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(patch)
 }
 
 // followHour has both NodePools follow the forecast of an hour, and returns how long that took.
@@ -308,6 +319,7 @@ func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 		o := env.NodePool(fmt.Sprint("pool-", i), nil)
 		o.SetAnnotations(map[string]string{
 			v1alpha1.PolicyAnnotation: "pools", v1alpha1.LimitsAnnotation: "200=cpu:50,300=cpu:20,400=cpu:10,*=cpu:0", v1alpha1.WeightsAnnotation: "200=90,300=50,*=10",
+			v1alpha1.CarbonPriceAnnotation: env.WeekPrices,
 		})
 		spec := o.Object["spec"].(map[string]any)
 		spec["limits"], spec["weight"] = map[string]any{"cpu": fmt.Sprint(100 + i)}, int64(1+i%100)
@@ -331,13 +343,37 @@ func TestAControllerKilledWhileItSetsNodePoolsForgetsNothing(t *testing.T) {
 			t.Fatalf("remembered %q of %s, want %q", got, o.GetName(), want)
 		}
 	}
+	awaitOverlays(t, c, pools, "+25%")
 	if err := g.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	releaseAll(t, c)
+	awaitOverlays(t, c, 0, "")
 	for i, o := range all {
 		awaitSpec(t, c, o, "limits", map[string]any{"cpu": fmt.Sprint(100 + i)})
 		awaitSpec(t, c, o, "weight", int64(1+i%100))
-		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation, v1alpha1.NodePoolReleasedAnnotation)
+		awaitReturned(t, c, o, v1alpha1.PolicyAnnotation, v1alpha1.LimitsAnnotation, v1alpha1.WeightsAnnotation,
+			v1alpha1.CarbonPriceAnnotation, v1alpha1.NodePoolReleasedAnnotation)
 	}
+}
+
+// awaitOverlays waits until there are as many NodeOverlays, and all have one price.
+func awaitOverlays(t *testing.T, c *env.Cluster, want int, price string) {
+	t.Helper()
+	env.Eventually(t, patience, func(ctx context.Context) error {
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(env.NodeOverlay("").GroupVersionKind())
+		if err := c.Client.List(ctx, list); err != nil {
+			return err
+		}
+		if len(list.Items) != want {
+			return fmt.Errorf("%d NodeOverlays, want %d", len(list.Items), want)
+		}
+		for _, o := range list.Items {
+			if got, _, _ := unstructured.NestedString(o.Object, "spec", "priceAdjustment"); got != price {
+				return fmt.Errorf("NodeOverlay %s has the price %q, want %q", o.GetName(), got, price)
+			}
+		}
+		return nil
+	})
 }

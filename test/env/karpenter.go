@@ -91,7 +91,10 @@ func NodePool(name string, labels map[string]string) *unstructured.Unstructured 
 
 // karpenterObject makes one of Karpenter's objects, none of which are in a namespace.
 func karpenterObject(apiVersion, kind, name string, spec map[string]any) *unstructured.Unstructured {
-	object := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	object := &unstructured.Unstructured{Object: map[string]any{}}
+	if spec != nil {
+		object.Object["spec"] = spec
+	}
 	object.SetAPIVersion(apiVersion)
 	object.SetKind(kind)
 	object.SetName(name)

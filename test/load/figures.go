@@ -209,8 +209,14 @@ func ofNodePools() []measurement {
 		}}},
 		{run: measureChurn, figures: []figure{{
 			"nodepool_drifted", "nodes", "0",
-			"NodeClaims that have drifted, or were replaced, while two NodePools followed the forecast of each hour of a week, one\n" +
-				"    \tsoon after the other, with Karpenter at work.",
+			"NodeClaims that have drifted, or were replaced, while the limits, weights and prices of two NodePools followed the\n" +
+				"    \tforecast of each hour of a week, one soon after the other, with Karpenter at work.",
+		}}},
+		{run: measureIdlePools, figures: []figure{{
+			"nodepool_idle_writes", "per hour", "0",
+			"Requests of the controller that change something, by its own count over three minutes in which the same forecast\n" +
+				"    \tgoes and comes again, and 100 NodePools with limits, weights by rank and prices stay as they are, with\n" +
+				"    \tKarpenter at work; without the renewals of a lease and the status of the policy.",
 		}}},
 	}
 }

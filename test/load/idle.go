@@ -50,23 +50,34 @@ func (r *rig) writesWithin(ctx context.Context, during time.Duration) (float64, 
 // writes is how many requests of the controller were to change something, as its own client counts them. The API server
 // is asked by a POST what the controller may do, which changes nothing.
 func (r *rig) writes(ctx context.Context) (total float64, err error) {
-	text, err := r.clientset.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	reviews, err := r.served(ctx, "selfsubjectaccessreviews")
 	if err != nil {
-		return 0, fmt.Errorf("read the API server's metrics: %w", err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "apiserver_request_total{") && strings.Contains(line, `resource="selfsubjectaccessreviews"`) {
-			reviews, err := strconv.ParseFloat(last(line), 64)
-			if err != nil {
-				return 0, fmt.Errorf("read the API server's metrics: %w", err)
-			}
-			total -= reviews
-		}
+		return 0, err
 	}
 	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
 		n, err := r.controller.Metric(ctx, "rest_client_requests_total", `method="`+method+`"`)
 		if err != nil {
 			return 0, err
+		}
+		total += n
+	}
+	return total - reviews, nil
+}
+
+// served is how many requests were to change objects of a resource, whoever sent them, as the API server counts them.
+func (r *rig) served(ctx context.Context, resource string) (total float64, err error) {
+	text, err := r.clientset.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the API server's metrics: %w", err)
+	}
+	for line := range strings.Lines(string(text)) {
+		isWrite := strings.Contains(line, `verb="P`) || strings.Contains(line, `verb="APPLY"`) || strings.Contains(line, `verb="DELETE"`)
+		if !isWrite || !strings.HasPrefix(line, "apiserver_request_total{") || !strings.Contains(line, `resource="`+resource+`"`) {
+			continue
+		}
+		n, err := strconv.ParseFloat(last(line), 64)
+		if err != nil {
+			return 0, fmt.Errorf("read the API server's metrics: %w", err)
 		}
 		total += n
 	}

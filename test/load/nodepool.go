@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/test/env"
@@ -24,6 +26,9 @@ const (
 	south     = "south"
 	// poolPause is how long Karpenter has to look at its nodes after the last change.
 	poolPause = 10 * time.Second
+	idlePools = 100
+	// rereadEach is how often the forecast comes anew while nothing changes.
+	rereadEach = 10 * time.Second
 )
 
 // withKarpenter makes a measurement with Karpenter and Gridlatch at work, on a cluster whose only nodes are Karpenter's.
@@ -36,7 +41,9 @@ func withKarpenter(ctx context.Context, measure func(context.Context, *rig) (flo
 	if err := v1alpha1.AddToScheme(r.cluster.Client.Scheme()); err != nil {
 		return nil, fmt.Errorf("build scheme: %w", err)
 	}
-	karpenter := func(ctx context.Context, log string) (*env.Program, error) { return r.cluster.RunKarpenter(ctx, log) }
+	karpenter := func(ctx context.Context, log string) (*env.Program, error) {
+		return r.cluster.RunKarpenter(ctx, log, env.Overlays)
+	}
 	if err := r.keep(ctx, "karpenter", karpenter); err != nil {
 		return nil, err
 	}
@@ -64,13 +71,9 @@ func (r *rig) setRegion(ctx context.Context, intensity float64) error {
 	return r.cluster.Forecast(ctx, env.Elements(north, time.Now().Add(-time.Hour), 6*time.Hour, intensity)...)
 }
 
-// createPool creates a NodePool in a region that asks for the limits of the week, and for more.
-func (r *rig) createPool(ctx context.Context, region string, more ...string) (*unstructured.Unstructured, error) {
-	annotations := map[string]string{v1alpha1.PolicyAnnotation: env.PoolPolicy, v1alpha1.LimitsAnnotation: env.WeekLimits}
-	for i := 0; i < len(more); i += 2 {
-		annotations[more[i]] = more[i+1]
-	}
-	pool := env.RegionalPool(region, annotations)
+// createPool creates a NodePool in a region that asks for some of what Gridlatch does.
+func (r *rig) createPool(ctx context.Context, region string, wish map[string]string) (*unstructured.Unstructured, error) {
+	pool := env.RegionalPool(region, wish)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return pool, r.cluster.CreateNodePool(ctx, pool)
@@ -79,7 +82,8 @@ func (r *rig) createPool(ctx context.Context, region string, more ...string) (*u
 // measureNodePool has the grid of a NodePool turn again and again, and each time waits for the new limit.
 func measureNodePool(ctx context.Context) ([]float64, error) {
 	return withKarpenter(ctx, func(ctx context.Context, r *rig) (float64, error) {
-		if _, err := r.createPool(ctx, north); err != nil {
+		wish := map[string]string{v1alpha1.PolicyAnnotation: env.PoolPolicy, v1alpha1.LimitsAnnotation: env.WeekLimits}
+		if _, err := r.createPool(ctx, north, wish); err != nil {
 			return 0, err
 		}
 		objects, err := dynamic.NewForConfig(r.cluster.Config)
@@ -124,7 +128,7 @@ func measureChurn(ctx context.Context) ([]float64, error) {
 		}
 		for _, region := range []string{north, south} {
 			var err error
-			if pools[region], err = r.createPool(ctx, region, v1alpha1.WeightsAnnotation, v1alpha1.WeightsAuto); err != nil {
+			if pools[region], err = r.createPool(ctx, region, env.WeekWish()); err != nil {
 				return 0, err
 			}
 			if before[region], err = r.occupy(ctx, region); err != nil {
@@ -151,6 +155,74 @@ func measureChurn(ctx context.Context) ([]float64, error) {
 		err := count()
 		return float64(most), err
 	})
+}
+
+// measureIdlePools counts what Gridlatch writes to the API server while nothing changes, with Karpenter at work: the forecast
+// is deleted and comes back as it was, as the exporter does it.
+func measureIdlePools(ctx context.Context) ([]float64, error) {
+	return withKarpenter(ctx, func(ctx context.Context, r *rig) (float64, error) {
+		elements := slices.Concat(
+			env.Elements(north, time.Now().Add(-time.Hour), 6*time.Hour, dirtyGrid),
+			env.Elements(south, time.Now().Add(-time.Hour), 6*time.Hour, (cleanGrid+dirtyGrid)/2))
+		if err := r.cluster.Forecast(ctx, elements...); err != nil {
+			return 0, err
+		}
+		for i := range idlePools {
+			pool := env.RegionalPool([]string{north, south}[i%2], env.WeekWish())
+			pool.SetName(podName(i))
+			if err := r.cluster.Client.Create(ctx, pool); err != nil {
+				return 0, fmt.Errorf("create NodePool: %w", err)
+			}
+		}
+		if err := r.awaitQuiet(ctx); err != nil {
+			return 0, err
+		}
+		if err := r.expectIdlePools(ctx); err != nil {
+			return 0, err
+		}
+		before, err := r.poolWrites(ctx)
+		if err != nil {
+			return 0, err
+		}
+		log.Printf("counting writes for %s", idleFor)
+		for range idleFor / rereadEach {
+			if err := r.cluster.Forecast(ctx, elements...); err != nil {
+				return 0, err
+			}
+			if err := pause(ctx, rereadEach); err != nil {
+				return 0, err
+			}
+		}
+		after, err := r.poolWrites(ctx)
+		return (after - before) * float64(time.Hour/idleFor), err
+	})
+}
+
+// poolWrites is how many requests of the controller were to change something other than a policy: the status of the policy
+// tells whenever there is no forecast.
+func (r *rig) poolWrites(ctx context.Context) (float64, error) {
+	all, err := r.writes(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ofPolicies, err := r.served(ctx, "carbonpolicies")
+	return all - ofPolicies, err
+}
+
+// expectIdlePools returns an error unless all NodePools are ranked, and each has a NodeOverlay.
+func (r *rig) expectIdlePools(ctx context.Context) error {
+	for i := range idlePools {
+		pool, overlay := env.NodePool(podName(i), nil), env.NodeOverlay("gridlatch-"+podName(i))
+		for _, o := range []*unstructured.Unstructured{pool, overlay} {
+			if err := r.cluster.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+				return fmt.Errorf("get %s %s: %w", o.GetKind(), o.GetName(), err)
+			}
+		}
+		if weight, _, _ := unstructured.NestedInt64(pool.Object, "spec", "weight"); weight == 0 {
+			return fmt.Errorf("NodePool %s has no weight: %v", pool.GetName(), pool.GetAnnotations())
+		}
+	}
+	return nil
 }
 
 // followHour has both NodePools follow an hour.

@@ -21,10 +21,11 @@ const header = "{{- /* Generated from manifests/ by package test/helm/chart: mak
 // switches returns the conditions of the components that are not switched on by .Values.NAME.enabled.
 func switches() map[string]string {
 	on := map[string]string{
-		"by-label":        ".Values.byLabel.enabled",
-		"cert-manager":    `eq .Values.certificates.from "cert-manager"`,
-		"ledger-database": ".Values.ledgerDatabase.enabled",
-		"network-policy":  ".Values.networkPolicy.enabled",
+		"by-label":           ".Values.byLabel.enabled",
+		"cert-manager":       `eq .Values.certificates.from "cert-manager"`,
+		"cluster-autoscaler": ".Values.clusterAutoscaler.enabled",
+		"ledger-database":    ".Values.ledgerDatabase.enabled",
+		"network-policy":     ".Values.networkPolicy.enabled",
 	}
 	for _, engine := range []string{"jobset", "trainer", "mpi", "ray", "spark", "argo-workflows", "tekton"} {
 		on[engine] = fmt.Sprintf("index .Values.engines %q", engine)

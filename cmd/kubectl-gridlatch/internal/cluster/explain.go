@@ -210,10 +210,7 @@ func (x *Explanation) read(head client.Object) {
 }
 
 func stateOf(o client.Object) State {
-	asked := policy.AskAnnotations(o)
-	if job, ok := o.(*batchv1.Job); ok {
-		asked = policy.JobAskAnnotations(&job.Spec.Template, job)
-	}
+	asked := askedBy(o)
 	asksToWait, state := asked[v1alpha1.DelayTolerantAnnotation] == "true", o.GetLabels()[v1alpha1.StateLabel]
 	switch {
 	case state == v1alpha1.StateHeld:
@@ -228,6 +225,18 @@ func stateOf(o client.Object) State {
 		return Undecided
 	default:
 		return NotOptedIn
+	}
+}
+
+// askedBy returns the annotations by which an object asks.
+func askedBy(o client.Object) map[string]string {
+	switch o := o.(type) {
+	case *batchv1.Job:
+		return policy.JobAskAnnotations(o)
+	case *corev1.Pod:
+		return policy.PodAskAnnotations(o)
+	default:
+		return policy.AskAnnotations(o)
 	}
 }
 

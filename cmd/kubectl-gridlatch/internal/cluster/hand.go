@@ -98,7 +98,7 @@ func (c *Cluster) policyOf(ctx context.Context, h Hold, job *batchv1.Job) (strin
 	if h.Policy != "" {
 		return h.Policy, nil
 	}
-	if name := policy.JobAskAnnotations(&job.Spec.Template, job)[v1alpha1.PolicyAnnotation]; name != "" {
+	if name := policy.JobAskAnnotations(job)[v1alpha1.PolicyAnnotation]; name != "" {
 		return name, nil
 	}
 	namespace := &metav1.PartialObjectMetadata{}

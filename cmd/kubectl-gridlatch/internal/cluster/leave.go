@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,7 +20,8 @@ import (
 
 // LetDeletionsEnd removes the finalizer of Gridlatch from all that has it, if no replica of Gridlatch runs,
 // and returns how many objects had it. All held work must be released before. While an object of KEDA has
-// a ceiling, or a NodePool has limits, a weight or a NodeOverlay of Gridlatch, the finalizer stays.
+// a ceiling, a NodePool has limits, a weight or a NodeOverlay of Gridlatch, node groups have priorities of
+// Gridlatch, or a Job has a parallelism of Gridlatch, the finalizer stays.
 func (c *Cluster) LetDeletionsEnd(ctx context.Context) (int, error) {
 	found, err := c.Controller(ctx)
 	if err != nil || found.Problem == "" {
@@ -42,23 +44,35 @@ type loan struct {
 	annotations []string
 	// words say so of a number of objects.
 	words string
+	// only selects the objects of the kind that can be lent, nil if all can.
+	only fields.Selector
 }
 
 func loans() []loan {
 	keda := schema.GroupVersion{Group: "keda.sh", Version: "v1alpha1"}
 	ceiling, words := []string{v1alpha1.OriginalMaxReplicaCountAnnotation}, "%d objects of KEDA still have a ceiling"
 	return []loan{
-		{keda.WithKind("ScaledObject"), ceiling, words},
-		{keda.WithKind("ScaledJob"), ceiling, words},
+		{kind: keda.WithKind("ScaledObject"), annotations: ceiling, words: words},
+		{kind: keda.WithKind("ScaledJob"), annotations: ceiling, words: words},
 		{
-			nodePoolKind(),
-			[]string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
-			"%d NodePools of Karpenter still have limits or a weight of Gridlatch",
+			kind:        nodePoolKind(),
+			annotations: []string{v1alpha1.OriginalLimitsAnnotation, v1alpha1.OriginalWeightAnnotation},
+			words:       "%d NodePools of Karpenter still have limits or a weight of Gridlatch",
 		},
 		{
-			schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"},
-			[]string{v1alpha1.ReasonAnnotation},
-			"%d NodeOverlays of Gridlatch are still there",
+			kind: hold.JobKind(), annotations: []string{v1alpha1.OriginalParallelismAnnotation},
+			words: "%d Jobs still have a parallelism of Gridlatch",
+		},
+		{
+			kind:        schema.GroupVersionKind{Group: "karpenter.sh", Version: "v1alpha1", Kind: "NodeOverlay"},
+			annotations: []string{v1alpha1.ReasonAnnotation},
+			words:       "%d NodeOverlays of Gridlatch are still there",
+		},
+		{
+			kind:        configMapKind(),
+			annotations: []string{v1alpha1.OriginalPrioritiesAnnotation},
+			words:       "%d ConfigMaps of Cluster Autoscaler still have priorities of Gridlatch",
+			only:        prioritiesSelector(),
 		},
 	}
 }
@@ -70,7 +84,7 @@ func (c *Cluster) lent(ctx context.Context) (string, error) {
 	for _, l := range loans() {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(l.kind.GroupVersion().WithKind(l.kind.Kind + "List"))
-		err := hold.Walk(ctx, c.API, list, client.ListOptions{}, func(o client.Object) {
+		err := hold.Walk(ctx, c.API, list, client.ListOptions{FieldSelector: l.only}, func(o client.Object) {
 			if slices.ContainsFunc(l.annotations, func(key string) bool { _, ok := o.GetAnnotations()[key]; return ok }) {
 				count[l.words]++
 			}

@@ -35,7 +35,9 @@ type Status struct {
 	Policies   []PolicyStatus `json:"policies"`
 	// NodePools are those of Karpenter that Gridlatch has looked at.
 	NodePools []NodePoolStatus `json:"nodePools,omitempty"`
-	Releases  []Release        `json:"releases"`
+	// NodeGroups are those of each Cluster Autoscaler that Gridlatch has looked at.
+	NodeGroups []NodeGroupsStatus `json:"nodeGroups,omitempty"`
+	Releases   []Release          `json:"releases"`
 
 	Warnings []string `json:"-"`
 }
@@ -80,6 +82,9 @@ func (c *Cluster) Status(ctx context.Context, namespace string) (*Status, error)
 		}
 	}
 	if s.NodePools, err = c.nodePools(ctx); err != nil {
+		return nil, err
+	}
+	if s.NodeGroups, err = c.nodeGroups(ctx); err != nil {
 		return nil, err
 	}
 	return s, c.addPolicies(ctx, s, held)

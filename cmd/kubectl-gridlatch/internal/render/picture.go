@@ -115,8 +115,8 @@ func (p *picture) chooseWeek() {
 	jobs, first, last := p.r.Result.Jobs, p.r.Result.Jobs[0].Arrival, p.r.Result.Jobs[0].Arrival
 	for i, job := range jobs {
 		first = earliest(first, job.Arrival)
-		if end := p.after.Starts[i].Add(job.Duration); end.After(last) {
-			last = end
+		for _, span := range p.after.SpansOf(i, job) {
+			last = latest(last, span.End)
 		}
 	}
 	p.from = first.Truncate(day)
@@ -124,9 +124,8 @@ func (p *picture) chooseWeek() {
 	atOnce, emitted := make([]float64, days+1), make([]float64, days+1) // sums over the days before
 	for i, job := range jobs {
 		d := int(job.Arrival.Sub(p.from)/day) + 1
-		energy := job.Weight * job.Duration.Hours()
-		atOnce[d] += energy * p.mean(job.Arrival, job.Duration)
-		emitted[d] += energy * p.mean(p.after.Starts[i], job.Duration)
+		atOnce[d] += job.Weight * p.emission(backtest.Span{Start: job.Arrival, End: job.Arrival.Add(job.Duration)})
+		emitted[d] += job.Weight * p.emission(p.after.SpansOf(i, job)...)
 	}
 	for d := range days {
 		atOnce[d+1] += atOnce[d]
@@ -153,9 +152,13 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-func (p *picture) mean(start time.Time, duration time.Duration) float64 {
-	mean, _ := p.r.Setup.Actuals.Series.Mean(start, start.Add(duration))
-	return mean
+// emission returns what is emitted in some spans: gCO2eq for each kW.
+func (p *picture) emission(spans ...backtest.Span) (sum float64) {
+	for _, span := range spans {
+		mean, _ := p.r.Setup.Actuals.Series.Mean(span.Start, span.End)
+		sum += mean * span.End.Sub(span.Start).Hours() * span.Load()
+	}
+	return sum
 }
 
 // intensity draws the panel above.
@@ -203,17 +206,8 @@ func (p *picture) load(run backtest.Run) plotter.XYs {
 	slot := max(p.r.Setup.Actuals.SlotWidth, p.to.Sub(p.from)/2000)
 	running := make([]float64, int(p.to.Sub(p.from)/slot)+1)
 	for i, job := range p.r.Result.Jobs {
-		start, end := run.Starts[i], run.Starts[i].Add(job.Duration)
-		if !start.Before(p.to) || !end.After(p.from) {
-			continue
-		}
-		for k := max(int(start.Sub(p.from)/slot), 0); k < len(running); k++ {
-			from, to := p.from.Add(time.Duration(k)*slot), p.from.Add(time.Duration(k+1)*slot)
-			share := earliest(end, to).Sub(latest(start, from))
-			if share <= 0 {
-				break
-			}
-			running[k] += job.Weight * float64(share) / float64(slot)
+		for _, span := range run.SpansOf(i, job) {
+			p.addLoad(running, slot, job.Weight, span)
 		}
 	}
 	var points plotter.XYs
@@ -225,6 +219,21 @@ func (p *picture) load(run backtest.Run) plotter.XYs {
 		points = append(points, plotter.XY{X: p.x(from), Y: weight}, plotter.XY{X: p.x(to), Y: weight})
 	}
 	return points
+}
+
+// addLoad adds the load of a run to each slot that it runs in.
+func (p *picture) addLoad(running []float64, slot time.Duration, weight float64, run backtest.Span) {
+	if !run.Start.Before(p.to) || !run.End.After(p.from) {
+		return
+	}
+	for k := max(int(run.Start.Sub(p.from)/slot), 0); k < len(running); k++ {
+		from, to := p.from.Add(time.Duration(k)*slot), p.from.Add(time.Duration(k+1)*slot)
+		share := earliest(run.End, to).Sub(latest(run.Start, from))
+		if share <= 0 {
+			break
+		}
+		running[k] += weight * run.Load() * float64(share) / float64(slot)
+	}
 }
 
 func latest(a, b time.Time) time.Time {

@@ -69,11 +69,25 @@ func (p Page) conditions(r *replay.Replay) {
 	if !r.Pooled {
 		row("", "run %s; can wait %s; arrive every %s", strings.Join(r.Invented.Durations, ", "), strings.Join(r.Invented.Slacks, ", "), r.Invented.Every)
 	}
-	row("Terms", "wait price %g %%/h, min gain %g %%, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.HistoryDays)
+	row("Terms", "wait price %g %%/h, min gain %g %%, caution %g, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.Caution, r.Terms.HistoryDays)
+	if pausing := r.Terms.Pausing; pausing != nil {
+		row("Pauses", "done in %d runs at most, of %s or more; a restart costs %s", pausing.Segments, pausing.MinRun, pausing.RestartCost)
+	}
+	if widening := r.Terms.Widening; widening != nil {
+		row("Widths", "%s pods at once%s", widening.Parallelism, speedup(widening.Speedup))
+	}
 	if r.Terms.Ceiling != "" {
 		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanConcurrent)
 	}
 	table.Flush()
+}
+
+// speedup says how much faster more pods are.
+func speedup(given string) string {
+	if given == "" {
+		return ", each of which does as much as the first"
+	}
+	return ", with the speedup " + given
 }
 
 // forecasts says which forecasts there were.
@@ -120,6 +134,12 @@ func leftOut(r *replay.Replay) string {
 func (p Page) scores(r *replay.Replay) {
 	table := p.Out.Table(3)
 	header := []any{"POLICY", "SAVING", "OF ORACLE", "gCO2eq/kWh", "MEAN WAIT", "DIRTIER"}
+	if r.Terms.Pausing != nil {
+		header = append(header, "MEAN PAUSE", "RUNS")
+	}
+	if r.Terms.Widening != nil {
+		header = append(header, "MEAN PODS")
+	}
 	if r.Terms.Ceiling != "" {
 		header = append(header, "MOST AT ONCE", "FORCED")
 	}
@@ -133,6 +153,12 @@ func (p Page) scores(r *replay.Replay) {
 		cells := []any{
 			scores.Policy, fmt.Sprintf("%.2f %%", 100*t.Saving), share, fmt.Sprintf("%.1f", t.Emitted),
 			fmt.Sprintf("%.1f h", t.Wait.Hours()), fmt.Sprintf("%.1f %%", 100*t.DirtierShare),
+		}
+		if r.Terms.Pausing != nil {
+			cells = append(cells, fmt.Sprintf("%.1f h", t.Pause.Hours()), fmt.Sprintf("%.2f", t.Runs))
+		}
+		if r.Terms.Widening != nil {
+			cells = append(cells, fmt.Sprintf("%.1f", r.MeanPods(t)))
 		}
 		if r.Terms.Ceiling != "" {
 			cells = append(cells, scores.MaxConcurrent, scores.ForcedStarts)

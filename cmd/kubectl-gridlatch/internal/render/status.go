@@ -32,6 +32,7 @@ func (p Page) Status(s *cluster.Status) {
 	p.problems(s)
 	p.policies(s)
 	p.nodePools(s.NodePools, s.Now)
+	p.nodeGroups(s.NodeGroups, s.Now)
 	where := "in the cluster"
 	if s.Namespace != "" {
 		where = "in namespace " + s.Namespace
@@ -181,7 +182,11 @@ func model(l v1alpha1.LocationStatus) string {
 	if l.SavingSharePercent == nil {
 		return fmt.Sprintf("learning: %d of %d days", l.LearnedDays, v1alpha1.DaysToLearn)
 	}
-	return fmt.Sprintf("has %d %% of the possible saving, last %d days", *l.SavingSharePercent, v1alpha1.DaysToLearn)
+	skill := fmt.Sprintf("has %d %% of the possible saving, last %d days", *l.SavingSharePercent, v1alpha1.DaysToLearn)
+	if l.UsualError != nil {
+		skill += fmt.Sprintf(", usual error %d g/kWh", *l.UsualError)
+	}
+	return skill
 }
 
 func minute(t *metav1.Time) string { return t.UTC().Format("Jan 2 15:04") }

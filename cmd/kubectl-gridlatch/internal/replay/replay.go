@@ -30,9 +30,28 @@ type Files struct {
 type Terms struct {
 	WaitPrice   float64 `json:"waitPricePercentPerHour"`
 	MinGain     float64 `json:"minGainPercent"`
+	Caution     float64 `json:"caution"`
 	HistoryDays float64 `json:"historyDays"`
 	// Ceiling is how many jobs may run at once; empty is any number.
 	Ceiling string `json:"ceiling,omitempty"`
+	// Pausing says how jobs can be paused; nil means that they run through.
+	Pausing *Pausing `json:"interruptible,omitempty"`
+	// Widening says how wide jobs may run; nil means that they have one width.
+	Widening *Widening `json:"widening,omitempty"`
+}
+
+// Widening says how wide jobs may run.
+type Widening struct {
+	Parallelism string `json:"parallelism"`
+	// Speedup is empty if each pod does as much as the first.
+	Speedup string `json:"speedup,omitempty"`
+}
+
+// Pausing says how jobs can be paused.
+type Pausing struct {
+	RestartCost string `json:"restartCost"`
+	MinRun      string `json:"minRun"`
+	Segments    int    `json:"segments"`
 }
 
 // Invented says which jobs are made up where no file has any, as the user gave them: one of each
@@ -153,7 +172,14 @@ func (r *Replay) Begin() {
 // Run runs the back-test.
 func (r *Replay) Run(ctx context.Context, progress func(done float64)) error {
 	policies := slices.Clone(r.Policies)
-	for _, kind := range []backtest.Kind{backtest.Oracle, backtest.Immediate} { // to measure by
+	measures := []backtest.Kind{backtest.Oracle, backtest.Immediate}
+	if r.Setup.Pausing != nil {
+		measures = append(measures, backtest.Uninterrupted)
+	}
+	if r.Setup.Widening != nil {
+		measures = append(measures, backtest.Fixed)
+	}
+	for _, kind := range measures {
 		if p := (backtest.Policy{Kind: kind}); !slices.Contains(policies, p) {
 			policies = append(policies, p)
 		}
@@ -249,7 +275,34 @@ func (r *Replay) Verdict() string {
 		return fmt.Sprintf("Waiting is hardly worthwhile here: perfect foresight saves %.1f %%, and Gridlatch saved %.1f %% for a mean wait of %.1f h.",
 			100*oracle.Saving, 100*ours.Total.Saving, ours.Total.Wait.Hours())
 	default:
-		return fmt.Sprintf("Gridlatch saved %.1f %% of the emissions, %.0f %% of what perfect foresight saves, for a mean wait of %.1f h.",
-			100*ours.Total.Saving, 100*ours.Total.Saving/oracle.Saving, ours.Total.Wait.Hours())
+		return fmt.Sprintf("Gridlatch saved %.1f %% of the emissions, %.0f %% of what perfect foresight saves, for a mean wait of %.1f h%s.%s",
+			100*ours.Total.Saving, 100*ours.Total.Saving/oracle.Saving, ours.Total.Wait.Hours(), r.pauses(ours.Total), r.withoutPauses()+r.withFixedWidth())
 	}
 }
+
+// pauses says how long jobs were paused, if they can be.
+func (r *Replay) pauses(ours backtest.Score) string {
+	if r.Setup.Pausing == nil {
+		return ""
+	}
+	return fmt.Sprintf(" and pauses of %.1f h", ours.Pause.Hours())
+}
+
+// withoutPauses says what would have been saved if jobs were not paused, though they can be.
+func (r *Replay) withoutPauses() string {
+	if r.Setup.Pausing == nil {
+		return ""
+	}
+	return fmt.Sprintf(" Without pauses, it saved %.1f %%.", 100*r.Of(backtest.Uninterrupted).Total.Saving)
+}
+
+// withFixedWidth says what would have been saved if jobs were never wider, though they can be.
+func (r *Replay) withFixedWidth() string {
+	if r.Setup.Widening == nil {
+		return ""
+	}
+	return fmt.Sprintf(" At the least width, it saved %.1f %%.", 100*r.Of(backtest.Fixed).Total.Saving)
+}
+
+// MeanPods returns how many pods of a job ran at once on average, if jobs may run wider.
+func (r *Replay) MeanPods(s backtest.Score) float64 { return s.Width * float64(r.Setup.Widening.Least) }

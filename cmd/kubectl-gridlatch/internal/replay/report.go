@@ -114,13 +114,25 @@ type Score struct {
 	DirtierPercent float64 `json:"dirtierPercent"`
 	Intensity      float64 `json:"intensity"`
 	AtOnce         float64 `json:"intensityAtOnce"`
+	// MeanPauseHours and MeanRuns are left out if jobs cannot be paused.
+	MeanPauseHours *float64 `json:"meanPauseHours,omitempty"`
+	MeanRuns       *float64 `json:"meanRuns,omitempty"`
+	// MeanPods is left out if jobs have one width.
+	MeanPods *float64 `json:"meanPods,omitempty"`
 }
 
-func newScore(s backtest.Score) Score {
-	return Score{
+func (r *Replay) newScore(s backtest.Score) Score {
+	score := Score{
 		Jobs: s.Jobs, SavingPercent: 100 * s.Saving, MeanWaitHours: s.Wait.Hours(),
 		DirtierPercent: 100 * s.DirtierShare, Intensity: s.Emitted, AtOnce: s.AtOnce,
 	}
+	if r.Setup.Pausing != nil {
+		score.MeanPauseHours, score.MeanRuns = answer.Known(s.Pause.Hours()), answer.Known(s.Runs)
+	}
+	if r.Setup.Widening != nil {
+		score.MeanPods = answer.Known(r.MeanPods(s))
+	}
+	return score
 }
 
 // Report returns the back-test as JSON has it, with or without each duration and slack.
@@ -135,7 +147,7 @@ func (r *Replay) Report(withCells bool) Report {
 		From: r.Setup.From, To: r.Setup.To, Terms: r.Terms,
 		Jobs:    Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
 		Weather: newWeather(r.Files.Weather, r.Weather),
-		Oracle:  newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(), Limits: r.Limits(),
+		Oracle:  r.newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(), Limits: r.Limits(),
 	}
 	if issues := r.Forecasts.Documents; len(issues) > 0 {
 		report.Forecast = &Forecast{
@@ -145,21 +157,21 @@ func (r *Replay) Report(withCells bool) Report {
 	}
 	for _, scores := range r.Asked() {
 		policy := Policy{
-			Policy: scores.Policy.String(), Score: newScore(scores.Total), OraclePercent: r.OfOracle(scores),
+			Policy: scores.Policy.String(), Score: r.newScore(scores.Total), OraclePercent: r.OfOracle(scores),
 			MostAtOnce: scores.MaxConcurrent, MeanAtOnce: scores.MeanConcurrent, Forced: scores.ForcedStarts,
 		}
 		if withCells {
-			policy.Cells = cells(scores)
+			policy.Cells = r.cells(scores)
 		}
 		report.Policies = append(report.Policies, policy)
 	}
 	return report
 }
 
-func cells(scores backtest.Scores) []Cell {
+func (r *Replay) cells(scores backtest.Scores) []Cell {
 	var cells []Cell
 	for _, cell := range backtest.SortedCells(scores.Cells) {
-		cells = append(cells, Cell{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), newScore(scores.Cells[cell])})
+		cells = append(cells, Cell{plan.FormatDuration(cell.Duration), plan.FormatDuration(cell.Slack), r.newScore(scores.Cells[cell])})
 	}
 	return cells
 }
