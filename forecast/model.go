@@ -250,8 +250,8 @@ func (k *knowledge) freshUntil() time.Time { return k.received.Add(freshFor) }
 // restartAt forgets the past and goes on from an instant.
 func (k *knowledge) restartAt(at time.Time) {
 	k.past, k.gauge = past{}, gauge{measuredUntil: at}
-	k.hindsight, k.differences = hindsight{}, differenceErrors{}
 	k.historyLearner, k.forecastLearners, k.outlookLearners = nil, nil, nil
+	k.hindsight, k.differences = hindsight{}, differenceErrors{}
 	if k.response != nil {
 		k.response = newResponse()
 	}

@@ -150,6 +150,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		"a bad history":           {[]string{"simulate", "--actual", grid, "--history", "-1"}, 2, `--history "-1": want days from 0 to 3660`},
 		"a bad ceiling":           {[]string{"simulate", "--actual", grid, "--ceiling", "many"}, 2, `--ceiling "many": buckets[0]: "many": want a ceiling from 0 to 2147483647 pods, such as 437=110 or 30`},
 		"a bad multiple":          {[]string{"simulate", "--actual", grid, "--ceiling", "-3x"}, 2, `--ceiling "-3x": want a multiple of the mean above 0 and up to 1000, such as 3x`},
+		"a bad weather delay":     {[]string{"simulate", "--actual", grid, "--weather-delay", "soon"}, 2, `--weather-delay "soon": `},
+		"no weather":              {[]string{"simulate", "--actual", grid, "--weather", grid}, 1, `grid.csv, line 1: no column "issued": want the columns issued,timestamp[,wind_speed_10m]`},
 		"a bad restart cost":      {[]string{"simulate", "--actual", grid, "--interruptible", "--restart-cost", "-1h"}, 2, `--restart-cost "-1h": want`},
 		"a bad least run":         {[]string{"simulate", "--actual", grid, "--interruptible", "--min-run", "soon"}, 2, `--min-run "soon": want`},
 		"too many segments":       {[]string{"simulate", "--actual", grid, "--interruptible", "--segments", "4"}, 2, `--segments "4": want 2 or 3`},
@@ -160,8 +162,6 @@ func TestMistakesAreExplained(t *testing.T) {
 		"pauses of wide work":     {[]string{"simulate", "--actual", grid, "--parallelism", "1-4", "--interruptible"}, 2, `--parallelism and --interruptible: want one of them`},
 		"a ceiling of wide work":  {[]string{"simulate", "--actual", grid, "--parallelism", "1-4", "--ceiling", "3x"}, 2, `--parallelism and --ceiling: want one of them`},
 		"pauses of nothing":       {[]string{"simulate", "--actual", grid, "--segments", "2"}, 2, `--segments is for jobs that can be paused: want it with --interruptible`},
-		"a bad weather delay":     {[]string{"simulate", "--actual", grid, "--weather-delay", "soon"}, 2, `--weather-delay "soon": `},
-		"no weather":              {[]string{"simulate", "--actual", grid, "--weather", grid}, 1, `grid.csv, line 1: no column "issued": want the columns issued,timestamp[,wind_speed_10m]`},
 		"a bad plot":              {[]string{"simulate", "--actual", grid, "--plot", "a.pdf"}, 2, `--plot "a.pdf": want a file whose name ends in .png or .svg`},
 		"jobs made up and given":  {[]string{"simulate", "--actual", grid, "--jobs", "x", "--every", "1h"}, 2, `--every is for jobs that are made up: want it without --jobs`},
 		"from after to":           {[]string{"simulate", "--actual", grid, "--from", "2021-07-20", "--to", "2021-07-10"}, 2, `--from 2021-07-20 00:00 UTC must be before --to 2021-07-10 00:00 UTC`},
@@ -212,46 +212,6 @@ func writeGrid(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// writeWeather writes forecasts of the weather into a CSV, and returns its path. The wind blows when the
-// invented grid is clean, but for its days, which are alike.
-func writeWeather(t *testing.T) string {
-	t.Helper()
-	var text strings.Builder
-	text.WriteString("issued,timestamp,wind_speed_10m,temperature_2m\n")
-	at := func(hour int) string { return time.Date(2021, 7, 1, hour, 0, 0, 0, time.UTC).Format(time.RFC3339) }
-	for d := range 40 {
-		for h := 24 * d; h < 24*(d+2); h++ {
-			fmt.Fprintf(&text, "%s,%s,%.1f,\n", at(24*d), at(h), 6-4*math.Sin(float64(h)/31))
-		}
-	}
-	file := filepath.Join(t.TempDir(), "weather.csv")
-	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
-
-func TestTheWeatherIsReplayed(t *testing.T) {
-	grid, weather := writeGrid(t), writeWeather(t)
-	args := []string{"simulate", "--actual", grid, "--weather", weather, "--every", "6h", "--policy", "gridlatch,oracle"}
-	code, stdout, stderr := call(t, nil, args...)
-	if code != 0 {
-		t.Fatal(stderr)
-	}
-	wantGolden(t, "simulate-weather", strings.NewReplacer(grid, "grid.csv", weather, "weather.csv").Replace(stdout))
-	code, stdout, stderr = call(t, nil, append(args, "--weather-delay", "12h", "-o", "json")...)
-	var got replay.Report
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 {
-		t.Fatal(err, stderr)
-	}
-	want := &replay.Weather{
-		File: weather, Issues: 40, First: time.Date(2021, 7, 1, 0, 0, 0, 0, time.UTC), Last: time.Date(2021, 8, 9, 0, 0, 0, 0, time.UTC), Hours: 40 * 48, UnknownValues: 40 * 48,
-	}
-	if diff := cmp.Diff(want, got.Weather); diff != "" {
-		t.Error(diff)
-	}
 }
 
 // TestStartsAddUpToTheTable computes the savings from the starts alone.

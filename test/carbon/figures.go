@@ -39,9 +39,8 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 		regions []region
 		measure func(context.Context, []region, io.Writer) ([]figure, error)
 	}{
-		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {without, measureCaution},
-		{regions, measureWeather}, {without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling},
-		{without, measurePausing}, {without, measureWidening},
+		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {without, measureCaution}, {regions, measureWeather},
+		{without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling}, {without, measurePausing}, {without, measureWidening},
 	} {
 		figures, err := m.measure(ctx, m.regions, out)
 		if err != nil {
