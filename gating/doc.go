@@ -141,6 +141,25 @@
 // right is taken away while work is held, the releases fail. These failures stop no other work from
 // being held.
 //
+// # Pauses
+//
+// A Job that asks for it (InterruptibleAnnotation) is held by spec.suspend, and may be paused after its
+// start. The pause is a second hold: one patch suspends the Job, makes its state held again, and notes
+// since when it is paused, how long it has run, and when it must be done. From then on the Job is a
+// group like any other, and all that is said above of suspended Jobs holds: it is resumed when it is
+// due, by hand, when it does not ask any more, and when Gridlatch leaves. Its task is about what is
+// left of the work (policy.TaskOf), so its latest start is until when it must be resumed.
+//
+// What runs and may be paused is planned in each pass, below ceilings before all that waits: its room
+// is its own, and a pause has to gain something. A pause that the plan wants is made only if the
+// object as the API server has it, and the time since which its containers really run, leave room
+// for it. Nothing is paused that could not be held now: where releases fail, where work is audited,
+// while Gridlatch leaves, and what somebody else has started, suspended or resumed.
+//
+// Work in a queue of Kueue is never paused: Kueue gives the quota of suspended work to others, and
+// nobody knows when there is quota again. Of the kinds of others, those are paused whose engines stop
+// what runs and start it again (door.Door.CanPause).
+//
 // # Queues of Kueue
 //
 // Work with a queue label waits by Kueue's annotation admission-gated-by, before quota is reserved

@@ -89,11 +89,7 @@ func nameOf(r *record) types.NamespacedName {
 // Job. expected are the widths that other Jobs are about to have, by their UIDs.
 func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expected map[types.UID]int) ([]plan.Run, error) {
 	now := l.Clock.Now()
-	pods, err := l.Records.pods.list(runningIndex, rules.Name)
-	if err != nil {
-		return nil, err
-	}
-	owners, err := l.Records.listOwners(runningIndex, rules.Name)
+	pods, owners, err := l.Records.releasedBy(rules.Name, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +105,7 @@ func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expe
 		if owner != nil {
 			existing[owner.UID]++
 		}
-		if (owner == nil || owner.UID != job) && (pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now)) {
+		if isOther := owner == nil || owner.UID != job; isOther && l.takesRoom(pod, owner, now) {
 			add(pod, startedAt(pod, now), 1)
 		}
 	}
@@ -120,6 +116,11 @@ func (l *Loop) Beside(rules *policy.Policy, location string, job types.UID, expe
 		}
 	}
 	return runs, nil
+}
+
+// takesRoom reports whether a released pod takes room: it has a node, or is about to get one.
+func (l *Loop) takesRoom(pod *record, owner *metav1.OwnerReference, now time.Time) bool {
+	return pod.hasNode || l.ownReleases.isRecent(pod.UID, owner, now)
 }
 
 // expectedPods returns how many pods of an owner are expected beside those that exist, and since when

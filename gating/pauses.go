@@ -191,23 +191,13 @@ func (l *Loop) pauseGroup(ctx context.Context, p *pass, g *group) error {
 	if err != nil || owner == nil || owner.UID != g.owner.UID || began.IsZero() {
 		return err
 	}
-	now := l.Clock.Now()
-	run, isKnown := p.policy.RunningTaskOf(owner, began, now)
-	resumeBy := run.LatestStart
-	if isKnown {
-		resumeBy = run.ResumeBy()
-	}
-	if !isKnown || run.IsNearlyDone() || run.Pauses.RanFor < run.Pauses.MinRun || run.Pauses.Runs < 1 || g.decision.Start.After(resumeBy) || !g.decision.Start.After(now) {
+	note, ok := p.pauseNote(g, owner, began, l.Clock.Now())
+	if !ok {
 		return nil
-	}
-	d := g.decision
-	d.LatestStart = resumeBy
-	note := hold.PauseNote{
-		Reason: d.Reason(), At: now, PlannedStart: d.Start, LatestStart: resumeBy, FinishBy: run.FinishBy, Ran: run.Done, Pauses: run.PausedBefore + 1,
 	}
 	err = l.write(ctx, owner, note.Patch(owner, kind.GroupKind()))
 	if hold.IsRefusal(err) {
-		l.pauses.block(g.owner, now.Add(refusedPausePatience))
+		l.pauses.block(g.owner, note.At.Add(refusedPausePatience))
 	}
 	if err != nil {
 		return ignoreGone(owner, err)
@@ -217,11 +207,28 @@ func (l *Loop) pauseGroup(ctx context.Context, p *pass, g *group) error {
 	return nil
 }
 
+// pauseNote returns what is written at the pause that was decided for a group, given its record of this
+// moment, and since when its pods really run. ok is false if the pause would come too soon, or would leave
+// too little time.
+func (p *pass) pauseNote(g *group, owner *record, began, now time.Time) (note hold.PauseNote, ok bool) {
+	run, isKnown := p.policy.RunningTaskOf(owner, began, now)
+	if !isKnown || run.IsNearlyDone() || run.Pauses.RanFor < run.Pauses.MinRun || run.Pauses.Runs < 1 {
+		return note, false
+	}
+	d := g.decision
+	if d.LatestStart = run.ResumeBy(); d.Start.After(d.LatestStart) || !d.Start.After(now) {
+		return note, false
+	}
+	return hold.PauseNote{
+		Reason: d.Reason(), At: now, PlannedStart: d.Start, LatestStart: d.LatestStart, FinishBy: run.FinishBy, Ran: run.Done, Pauses: run.PausedBefore + 1,
+	}, true
+}
+
 // liveRun returns the record of an owner as the API server has it, and since when its pods really run:
 // not while they waited for a node or an image. The record is nil if the owner may not be paused any
 // more, and the time is zero if no pod runs.
 func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time, error) {
-	kept, err := newRecordMaker().transform(live.Object.DeepCopyObject())
+	kept, err := newRecordMaker().transform(live.DeepCopyObject())
 	owner, ok := kept.(*record)
 	if err != nil || !ok || len(pausingPolicy(owner)) == 0 || owner.isSuspended {
 		return nil, time.Time{}, err

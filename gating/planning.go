@@ -89,11 +89,26 @@ func (p *pass) decide() {
 			p.assign(groups, planner.Fleet(p.policy.Buckets(), p.runsAt(location, groups)))
 			continue
 		}
-		for _, g := range groups {
-			g.decision = planner.Decide(g.task)
-		}
+		decideAlone(groups, planner)
 	}
 	p.follow()
+}
+
+// decideAlone plans each group by itself. Groups that can be interrupted share the memory that their plans
+// take.
+func decideAlone(groups []*group, planner *plan.Planner) {
+	var interruptible []*group
+	var tasks []plan.Group
+	for _, g := range groups {
+		if g.task.Pauses == nil {
+			g.decision = planner.Decide(g.task)
+			continue
+		}
+		interruptible, tasks = append(interruptible, g), append(tasks, plan.Group{Task: g.task})
+	}
+	for i, decision := range plan.Assign(tasks, planner.Fleet(plan.Buckets{}, nil)) {
+		interruptible[i].decision = decision
+	}
 }
 
 // decideAcrossLocations plans all groups together, each for the cheapest start in all locations

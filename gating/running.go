@@ -55,32 +55,22 @@ type unseenRelease struct {
 // take their room in the plan.
 func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, planned map[types.UID]bool, own *ownReleases, now time.Time) (running, error) {
 	all := running{byLocation: map[string][]plan.Run{}}
-	pods, err := r.pods.list(runningIndex, rules.Name)
-	if err != nil {
-		return all, err
-	}
-	owners, err := r.listOwners(runningIndex, rules.Name)
+	pods, owners, err := r.releasedBy(rules.Name, unseen)
 	if err != nil {
 		return all, err
 	}
 	locations := make(map[types.UID]string, len(unseen))
 	for _, o := range unseen {
 		locations[o.UID] = o.location
-		if o.Kind == hold.PodKind().Kind {
-			pods = append(pods, o.record)
-		} else {
-			owners = append(owners, o.record)
-		}
 	}
 	locationOf := func(o *record) string { return cmp.Or(locations[o.UID], rules.LocationOf(o.Annotations)) }
 	existing := map[types.UID]int{}
 	for _, pod := range pods {
 		owner := metav1.GetControllerOfNoCopy(pod)
 		if owner != nil {
-			existing[owner.UID]++
-		}
-		if owner != nil && planned[owner.UID] {
-			continue
+			if existing[owner.UID]++; planned[owner.UID] {
+				continue
+			}
 		}
 		if pod.hasNode || own.isRecent(pod.UID, owner, now) {
 			all.add(rules, pod, locationOf(pod), startedAt(pod, now), 1)
@@ -93,6 +83,25 @@ func (r *Records) running(rules *policy.Policy, unseen []unseenRelease, planned 
 		}
 	}
 	return all, nil
+}
+
+// releasedBy returns the pods that a policy has released, and the owners, with what the cache does not show
+// yet.
+func (r *Records) releasedBy(policy string, unseen []unseenRelease) (pods, owners []*record, err error) {
+	if pods, err = r.pods.list(runningIndex, policy); err != nil {
+		return nil, nil, err
+	}
+	if owners, err = r.listOwners(runningIndex, policy); err != nil {
+		return nil, nil, err
+	}
+	for _, o := range unseen {
+		if o.Kind == hold.PodKind().Kind {
+			pods = append(pods, o.record)
+		} else {
+			owners = append(owners, o.record)
+		}
+	}
+	return pods, owners, nil
 }
 
 // add counts pods at the location that they were released to, although the scheduler may have put

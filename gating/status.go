@@ -24,22 +24,7 @@ import (
 // reportStatus writes the policy's status and metrics after a pass. It writes only what has
 // changed.
 func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
-	var held v1alpha1.HeldStatus
-	pods, groups, paused := map[plan.Cause]int{}, map[plan.Cause]int{}, 0
-	for _, g := range p.groups {
-		if g.isDue() {
-			continue
-		}
-		if policy.IsPaused(g.head()) {
-			paused++
-		}
-		groups[g.decision.Cause]++
-		pods[g.decision.Cause] += g.heldPods()
-		held.Groups++
-		held.Pods = int32(min(int64(held.Pods)+int64(g.heldPods()), math.MaxInt32))
-	}
-	l.Metrics.setHeld(p.policy.Name, pods, groups)
-	l.Metrics.paused.WithLabelValues(p.policy.Name).Set(float64(paused))
+	held := l.countHeld(p)
 	late := l.overdue(p)
 	l.Metrics.overdue.WithLabelValues(p.policy.Name).Set(float64(late.pods))
 	if !p.policy.Exists {
@@ -68,6 +53,26 @@ func (l *Loop) reportStatus(ctx context.Context, p *pass) error {
 		l.Events.DisbelievedForecast(&object, c.Message)
 	}
 	return nil
+}
+
+// countHeld counts what a policy holds, for its status and the metrics.
+func (l *Loop) countHeld(p *pass) (held v1alpha1.HeldStatus) {
+	pods, groups, paused := map[plan.Cause]int{}, map[plan.Cause]int{}, 0
+	for _, g := range p.groups {
+		if g.isDue() {
+			continue
+		}
+		if policy.IsPaused(g.head()) {
+			paused++
+		}
+		groups[g.decision.Cause]++
+		pods[g.decision.Cause] += g.heldPods()
+		held.Groups++
+		held.Pods = int32(min(int64(held.Pods)+int64(g.heldPods()), math.MaxInt32))
+	}
+	l.Metrics.setHeld(p.policy.Name, pods, groups)
+	l.Metrics.paused.WithLabelValues(p.policy.Name).Set(float64(paused))
+	return held
 }
 
 // locationStatus returns what is known of each location, and how much runs there.

@@ -110,10 +110,8 @@ func (c *columns) check() error {
 			return fmt.Errorf("a field has %d values for %d groups", length, groups)
 		}
 	}
-	for _, length := range []int{len(c.Pauses), len(c.RestartCost)} {
-		if length != groups && length != 0 || length != len(c.Pauses) {
-			return fmt.Errorf("a field has %d values for %d groups, of which %d may have paused", length, groups, len(c.Pauses))
-		}
+	if err := c.checkPauses(); err != nil {
+		return err
 	}
 	counted := 0
 	for _, n := range c.Steps {
@@ -126,6 +124,14 @@ func (c *columns) check() error {
 		if length != counted {
 			return fmt.Errorf("a field has %d values for %d steps", length, counted)
 		}
+	}
+	return nil
+}
+
+// checkPauses returns an error if the pauses are not those of all groups, or of none.
+func (c *columns) checkPauses() error {
+	if pauses, costs := len(c.Pauses), len(c.RestartCost); pauses != costs || pauses != 0 && pauses != len(c.UID) {
+		return fmt.Errorf("%d pauses and %d costs of restarts for %d groups", pauses, costs, len(c.UID))
 	}
 	return nil
 }

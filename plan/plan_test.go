@@ -437,7 +437,14 @@ func TestASmallGainIsNotWorthAnUncertainWait(t *testing.T) {
 	decide := func(gain, caution float64, isHeld bool) Decision {
 		in := instance{step: time.Hour, now: t0, intensities: []float64{300, 300, 300, 300 - gain, 300}}
 		p := NewPlanner("X", in.series(), "", Terms{MinGain: 0.01, Caution: caution}, t0, t0.Add(4*time.Hour)).WithErrors(errors)
-		return p.Decide(Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour), Held: isHeld})
+		task := Task{Duration: time.Hour, LatestStart: t0.Add(4 * time.Hour), Held: isHeld}
+		d := p.Decide(task)
+		task.Elastic = &Elastic{Least: 1, Most: 2}
+		w := p.PlanWidths(Elastic{Least: 1, Most: 2, Remaining: time.Hour, Finish: t0.Add(5 * time.Hour), IsHeld: isHeld})
+		if elastic := p.Decide(task); elastic.Cause != d.Cause || w.Cause != d.Cause {
+			t.Errorf("a gain of %.1f: %s, for work that may run wider %s and %s", gain, d.Cause, elastic.Cause, w.Cause)
+		}
+		return d
 	}
 	small := max(0.9*usual, 4)
 	if d := decide(small, 1, false); d.Holds() || d.Cause != CauseUncertainGain {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The causes of a [WidthPlan], besides CauseCleanerLater, CauseCleanestNow, CauseSmallGain,
+// The causes of a [WidthPlan], besides CauseCleanerLater, CauseCleanestNow, CauseSmallGain, CauseUncertainGain,
 // CauseExempt, CauseNoForecast and CauseNoRoom, which mean what they mean for a [Decision].
 const (
 	// CauseWide runs the work wider than its least width: this time is among the cleanest.
@@ -238,15 +238,25 @@ func (s *widthSearch) planWaiting() WidthPlan {
 	isGain := now.amount.cost-best.amount.cost > equalMargin(best.amount.cost) && !(then.Emitted > atNow.Emitted*(1-s.minGain()))
 	hasRoom := now.amount.over <= best.amount.over+fillNoise*(1+best.amount.over)
 	switch {
-	case !then.Start().After(s.planner.now) || hasRoom && !isGain:
-		if then.Start().After(s.planner.now) {
-			atNow.Cause = CauseSmallGain
-		}
+	case !then.Start().After(s.planner.now):
 		return atNow
-	case !isGain:
+	case !isGain && !hasRoom:
 		then.Cause = CauseNoRoom
+		return then
+	case !isGain:
+		atNow.Cause = CauseSmallGain
+		return atNow
+	case hasRoom && !s.work.IsHeld && atNow.Emitted-then.Emitted < s.energy()*s.planner.doubt(s.work.Remaining, then.Start()):
+		atNow.Cause = CauseUncertainGain
+		return atNow
+	default:
+		return then
 	}
-	return then
+}
+
+// energy returns what the work takes at its least width, in kWh for pods of one kW.
+func (s *widthSearch) energy() float64 {
+	return s.work.Remaining.Hours() * float64(s.work.Least)
 }
 
 // cheapest returns the cheapest choice of all, and the cheapest that starts now. ok is false if there

@@ -27,14 +27,25 @@ func (g *Group) chooseWidths(fleets []*Fleet, atOnce place, minGain float64) (pl
 	switch {
 	case best.fleet == nil || !best.hasRoom:
 		return g.chooseCheapest(fleets, atOnce, minGain)
+	default:
+		return g.weighWidths(now, best, minGain)
+	}
+}
+
+// weighWidths returns the best place, or now if the wait gains too little.
+func (g *Group) weighWidths(now, best place, minGain float64) (place, Cause) {
+	isGain := now.cost-best.cost > equalMargin(best.cost) && !(best.emitted() > now.emitted()*(1-minGain))
+	switch {
 	case !best.start.After(best.fleet.planner.now):
 		return best, CauseCleanestNow
-	case now.cost-best.cost > equalMargin(best.cost) && !(best.emitted() > now.emitted()*(1-minGain)):
-		return best, CauseCleanerLater
-	case !now.hasRoom:
+	case !isGain && !now.hasRoom:
 		return best, CauseNoRoom
-	default:
+	case !isGain:
 		return now, CauseSmallGain
+	case now.hasRoom && !g.Held && now.emitted()-best.emitted() < best.doubt(g):
+		return now, CauseUncertainGain
+	default:
+		return best, CauseCleanerLater
 	}
 }
 
@@ -63,7 +74,7 @@ func (f *Fleet) placeWidths(g *Group) (now, best place, ok bool) {
 // place returns the place of a choice.
 func (s *widthSearch) place(f *Fleet, g *Group, filling *filling, c *filled) place {
 	w := s.plan(filling.pieces(c), "")
-	energy := s.work.Remaining.Hours() * float64(s.work.Least)
+	energy := s.energy()
 	p := place{fleet: f, start: w.Start(), mean: w.Emitted / energy, cost: c.amount.cost / energy, hasRoom: f.fits(g, w.Start())}
 	return p.timesPower(g.PowerFactor(f.planner.location))
 }

@@ -49,14 +49,21 @@ func (p *Policy) taskAndAsk(object metav1.Object) (plan.Task, Ask) {
 	task.PlannedLocation = annotations[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.PlannedStart, _ = time.Parse(time.RFC3339, annotations[v1alpha1.PlannedStartAnnotation]) // zero if there is none
-	switch {
-	case hasRun: // the promise is about what was left at the pause
-	case noPromise == nil && (len(errs) > 0 || p.isAbandoned || promised.Before(task.LatestStart)):
-		task.LatestStart = promised.UTC()
-	case noPromise != nil && len(errs) > 0:
-		task.LatestStart = created.UTC()
+	if !hasRun {                                                                                  // else the promise is about what was left at the pause
+		p.keepPromise(&task, promised, noPromise == nil, len(errs) == 0, created)
 	}
 	return task, ask
+}
+
+// keepPromise makes a task start no later than promised. Without a readable promise, work whose ask
+// cannot be read starts now.
+func (p *Policy) keepPromise(task *plan.Task, promised time.Time, isPromised, isReadable bool, created time.Time) {
+	switch {
+	case isPromised && (!isReadable || p.isAbandoned || promised.Before(task.LatestStart)):
+		task.LatestStart = promised.UTC()
+	case !isPromised && !isReadable:
+		task.LatestStart = created.UTC()
+	}
 }
 
 // TaskID returns the ID of a task, by which the task picks one of several starts that are equally
@@ -71,7 +78,8 @@ func TaskID(object metav1.Object, own types.UID) string {
 
 // Task makes a task of what work asks for that was created at created. Without a duration, the work
 // is planned with the median of its earlier runs, and starts early enough for the slowest run to
-// meet the deadline. Without earlier runs, the policy's default duration applies.
+// meet the deadline. Without earlier runs, the policy's default duration applies. The start of work
+// that asks for widths is chosen for these widths.
 func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 	task := plan.Task{Duration: ask.Duration, Threshold: ask.Threshold, Locations: p.candidates(ask.Location, ask.Candidates), Pauses: p.pauses(ask)}
 	longest := ask.Duration
@@ -90,6 +98,9 @@ func (p *Policy) Task(ask Ask, created time.Time) plan.Task {
 		task.LatestStart = plan.LatestStart(ask.Deadline, longest)
 	}
 	ask.LimitLatestStart(&task, created, longest)
+	if w := ask.Widths; w != nil && !ask.Interruptible {
+		task.Elastic = &plan.Elastic{Least: w.Least, Most: w.Most, Speedup: w.Speedup}
+	}
 	return task
 }
 

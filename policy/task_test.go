@@ -163,3 +163,17 @@ func TestWorkOfOneOwnerHasOneTaskID(t *testing.T) {
 		t.Errorf("work without an owner has ID %q", got)
 	}
 }
+
+func TestTheStartOfWorkThatWidensIsChosenForItsWidths(t *testing.T) {
+	task := func(annotations map[string]string) plan.Task {
+		return builtin().TaskOf(&metav1.ObjectMeta{CreationTimestamp: metav1.NewTime(t0), Annotations: annotations})
+	}
+	widening := map[string]string{v1alpha1.ParallelismAnnotation: "2-40", v1alpha1.SpeedupAnnotation: "2=2,40=20"}
+	got := task(widening).Elastic
+	if got == nil || got.Least != 2 || got.Most != 40 || got.Speedup.String() != "2=2,40=20" {
+		t.Errorf("got %+v, want 2 to 40 pods", got)
+	}
+	if got := task(nil).Elastic; got != nil {
+		t.Errorf("work that does not ask for widths: got %+v", got)
+	}
+}

@@ -79,13 +79,10 @@ func (w *Webhook) askAndDecideJob(ctx context.Context, req serving.Review, came 
 	}
 	asked := policy.JobAskAnnotations(job)
 	ask, _ := policy.ParseAsk(asked, created, field.NewPath("metadata", "annotations")) // checkAsk has seen no errors
-	if errs := ask.CheckTogether(field.NewPath("metadata", "annotations")); len(errs) > 0 {
-		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
-	}
 	if !ask.WantsToWait {
 		return w.decideJob(ctx, req, came, ask, asked)
 	}
-	if errs := checkWidths(job, ask); len(errs) > 0 {
+	if errs := append(ask.CheckTogether(field.NewPath("metadata", "annotations")), checkWidths(job, ask)...); len(errs) > 0 {
 		return refuseOrStart(job, errs).verdict(job.Annotations, func(why string) verdict { return startJob(job, why) }), nil
 	}
 	labelRuns(job)

@@ -19,9 +19,8 @@ const longCompletion = 30 * time.Minute
 
 // checkWidths returns what is wrong with a Job that asks to run at several widths.
 func checkWidths(job *batchv1.Job, ask policy.Ask) field.ErrorList {
-	errs := ask.CheckTogether(field.NewPath("metadata", "annotations"))
-	if ask.Widths == nil || len(errs) > 0 {
-		return errs
+	if ask.Widths == nil || !ask.WantsToWait {
+		return nil
 	}
 	path, want := field.NewPath("spec", "completions"), fmt.Sprintf("want more than %d, the least pods of %s: Gridlatch changes how many pods run at once, and never what there is to do", ask.Widths.Least, v1alpha1.ParallelismAnnotation)
 	switch completions := job.Spec.Completions; {

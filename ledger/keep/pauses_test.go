@@ -30,7 +30,7 @@ func TestAPausedJobIsBookedAsOnePieceOfWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			r.offer(t, t0.Add(-24*time.Hour), hours(40)...)
-			exists := func(kind, namespace, name string, uid types.UID) bool { return kind == "Job" && uid == "job-j" }
+			exists := func(kind, _, _ string, uid types.UID) bool { return kind == "Job" && uid == "job-j" }
 			k := r.keeper(t)
 			k.Exists = exists
 			j := released("j", t0, 0)

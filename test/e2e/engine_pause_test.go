@@ -54,7 +54,7 @@ spec: {replicatedJobs: [{name: first, template: %s}, {name: second, template: %s
 	awaitObject(t, c, set, func() error {
 		suspended, _, err := unstructured.NestedBool(set.Object, "spec", "suspend")
 		if runs := policy.ReadRuns(set.GetAnnotations()); err != nil || !suspended || runs.Paused.IsZero() || runs.Pauses != 1 {
-			return fmt.Errorf("suspended: %v, %+v: %v", suspended, runs, err)
+			return fmt.Errorf("suspended: %v, %+v: %w", suspended, runs, err)
 		}
 		return nil
 	})

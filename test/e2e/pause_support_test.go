@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/policy"
@@ -100,14 +98,4 @@ func wantDescribed(t *testing.T, c *env.Cluster, j *batchv1.Job, words ...string
 			t.Errorf("kubectl describe job does not say %q:\n%s", want, described)
 		}
 	}
-}
-
-// eventsOf counts the Events of a reason on an object.
-func eventsOf(ctx context.Context, t *testing.T, c *env.Cluster, j client.Object, reason string) int {
-	t.Helper()
-	n, err := events(ctx, c, j, reason)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }
