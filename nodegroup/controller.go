@@ -3,12 +3,14 @@ package nodegroup
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -23,8 +25,11 @@ const (
 	// startGrace is how long what is in force outlives a start without a forecast: the exporter deletes
 	// its ConfigMap for half a minute at every refresh.
 	startGrace = time.Minute
-	// conflictRetry is how long to wait before a change that lost a race is decided on again.
-	conflictRetry = 100 * time.Millisecond
+	// A change that lost a race is decided on again after conflictRetry, then after twice as long each time,
+	// up to longestConflictRetry: without the right to watch the ConfigMap, every change loses.
+	conflictRetry, longestConflictRetry = 100 * time.Millisecond, time.Minute
+	// maxDoublings is how often that pause doubles: 2^10 * 100 ms are more than longestConflictRetry.
+	maxDoublings = 10
 	// restorePause is how long a ConfigMap is left alone after Restore, and how long a ConfigMap of ours
 	// that somebody has deleted is not made again.
 	restorePause = time.Hour
@@ -72,10 +77,36 @@ type Controller struct {
 // namespace.
 type memory struct {
 	contest override.Contest
-	warned  string // the last warning
+	// warned are the last warnings by reason. So two that last are not told of in turn.
+	warned map[string]string
+	// lost is how often a change has lost a race since the last one that was made.
+	lost int
+	// asked are the node groups whose order is in force, nil if that is not known.
+	asked []policy.NodeGroup
+	// deleted is the ConfigMap that we have deleted, and may still see for a moment.
+	deleted types.UID
 	// isMade says that there was a ConfigMap of ours. It is not made again before notBefore.
 	isMade    bool
 	notBefore time.Time
+}
+
+// conflict notes that a change has lost a race, and returns when to decide again.
+func (m *memory) conflict(now time.Time) time.Time {
+	pause := min(conflictRetry<<min(m.lost, maxDoublings), longestConflictRetry)
+	m.lost++
+	return now.Add(pause)
+}
+
+// hasDeleted reports whether we have deleted a ConfigMap already.
+func (m *memory) hasDeleted(there *expander) bool {
+	return there != nil && there.UID != "" && there.UID == m.deleted
+}
+
+// made notes that a change was made.
+func (m *memory) made() {
+	delete(m.warned, EventReverted)
+	delete(m.warned, EventFailed)
+	m.lost = 0
 }
 
 // Reconcile looks at the node groups of the Cluster Autoscaler in a namespace.
@@ -83,7 +114,10 @@ func (c *Controller) Reconcile(ctx context.Context, namespace string) (reconcile
 	if !c.maps.IsKnown() {
 		return reconcile.Result{}, nil // every namespace is looked at once all are known
 	}
-	there, now := c.expander(namespace), c.Clock.Now()
+	there, now, m := c.expander(namespace), c.Clock.Now(), c.memory(namespace)
+	if m.hasDeleted(there) {
+		return reconcile.Result{RequeueAfter: m.conflict(now).Sub(now)}, nil // it is seen soon
+	}
 	groups, isNamed, err := c.groups(ctx, namespace)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -100,7 +134,10 @@ func (c *Controller) Reconcile(ctx context.Context, namespace string) (reconcile
 		return reconcile.Result{}, err
 	case mistake != nil:
 		c.warn(namespace, there, EventInvalid, override.Shorten(v.by+": "+mistake.Error(), override.MaxSentence))
+	default:
+		delete(m.warned, EventInvalid)
 	}
+	v.asked, v.isAskedAnew = groups.Groups, m.asked != nil && !slices.Equal(m.asked, groups.Groups)
 	return c.enforce(ctx, namespace, there, v, now)
 }
 
@@ -146,8 +183,12 @@ func (c *Controller) announce(namespace string, there *expander, kind, reason, n
 
 // warn announces what is wrong, once.
 func (c *Controller) warn(namespace string, there *expander, reason, note string) {
-	if m := c.memory(namespace); m.warned != note {
-		m.warned = note
+	m := c.memory(namespace)
+	if m.warned == nil {
+		m.warned = map[string]string{}
+	}
+	if m.warned[reason] != note {
+		m.warned[reason] = note
 		c.announce(namespace, there, corev1.EventTypeWarning, reason, note)
 	}
 }
@@ -162,10 +203,10 @@ func (c *Controller) giveBack(ctx context.Context, namespace string, there *expa
 	}
 	wanted := there.restore()
 	if wanted.deletes {
-		c.memories.Delete(namespace)
 		if err := deleteMade(ctx, c.Client, there); err != nil {
 			return reconcile.Result{}, err
 		}
+		c.memories.Store(namespace, &memory{deleted: there.UID})
 		c.Metrics.changes.Inc()
 		c.announce(namespace, there, corev1.EventTypeNormal, EventChanged, "Gridlatch has deleted the ConfigMap that it had made; nothing asks Gridlatch for it")
 		return reconcile.Result{}, nil
@@ -199,6 +240,7 @@ func (c *Controller) enforce(ctx context.Context, namespace string, there *expan
 	}
 	m.isMade = there.isMade()
 	if again.IsZero() {
+		m.asked = v.asked
 		c.Metrics.show(namespace, wanted.order)
 	}
 	return sooner(reconcile.Result{}, override.Soonest(v.until, again, wanted.again), now), nil
@@ -212,19 +254,23 @@ func (c *Controller) create(ctx context.Context, namespace string, v verdict, no
 		m.isMade, m.notBefore = false, now.Add(restorePause)
 		c.warn(namespace, nil, EventReverted, "somebody has deleted the ConfigMap that Gridlatch had made; Gridlatch makes no other one before "+plan.FormatTime(m.notBefore))
 	}
+	if m.notBefore.Sub(now) > restorePause { // the clock has gone back
+		m.notBefore = now.Add(restorePause)
+	}
 	if v.order == nil || now.Before(m.notBefore) {
 		return m.notBefore, nil
 	}
 	o := made(namespace, v, c.Options.Interval, now)
 	switch err := c.Client.Create(ctx, o, client.FieldOwner(override.Manager)); {
 	case apierrors.IsAlreadyExists(err): // it is seen soon
-		return now.Add(conflictRetry), nil
+		return m.conflict(now), nil
 	case err != nil:
 		c.Metrics.errors.Inc()
 		c.warn(namespace, nil, EventFailed, "cannot make the ConfigMap: "+err.Error())
 		return time.Time{}, fmt.Errorf("create ConfigMap %s/%s: %w", namespace, configMap, err)
 	}
-	m.warned = ""
+	m.made()
+	m.asked = v.asked
 	c.Metrics.changes.Inc()
 	c.announce(namespace, newExpander(o), corev1.EventTypeNormal, EventChanged, "Gridlatch has made the ConfigMap; "+v.Over(""))
 	return time.Time{}, nil
@@ -259,12 +305,12 @@ func (c *Controller) write(ctx context.Context, there *expander, wanted *change,
 		c.warn(there.Namespace, there, EventFailed, "cannot change the ConfigMap: "+err.Error())
 		return time.Time{}, err
 	case written == override.Outdated:
-		return now.Add(conflictRetry), nil
+		return m.conflict(now), nil
 	case written == override.Gone:
 		return time.Time{}, nil
 	}
 	m.contest.Resume()
-	m.warned = ""
+	m.made()
 	if wanted.Sets(prioritiesField) {
 		c.Metrics.changes.Inc()
 		note := "Cluster Autoscaler has the owner's priorities; "

@@ -30,6 +30,9 @@
 // A ConfigMap that does not exist is made once there is an order. It is deleted when it is given back, unless
 // somebody has written to it. If somebody else deletes it, it is not made again for an hour.
 //
+// A ConfigMap that is immutable has no order, and neither has one whose priorities are too long for the
+// annotation that would remember them.
+//
 // # Two policies
 //
 // If several policies name one namespace, the first one by name counts. The condition Ready of the others

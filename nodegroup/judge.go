@@ -68,12 +68,11 @@ func (c *Controller) judge(ctx context.Context, groups policy.NodeGroups, there 
 		v.Reason = "no order: all node groups of the policy have the same location and power factor"
 		return v, nil, nil
 	}
-	c.rank(&v, places, levels, there, now)
-	return v, nil, nil
+	return v, c.rank(&v, places, levels, there, now), nil
 }
 
-// rank fills in the order of places, and says why.
-func (c *Controller) rank(v *verdict, places []place, levels []plan.Level, there *expander, now time.Time) {
+// rank fills in the order of places, and says why. A mistake says why the ConfigMap cannot have the order.
+func (c *Controller) rank(v *verdict, places []place, levels []plan.Level, there *expander, now time.Time) (mistake error) {
 	before := order{}
 	if there != nil {
 		if loan := there.loan(); loan != nil {
@@ -82,6 +81,10 @@ func (c *Controller) rank(v *verdict, places []place, levels []plan.Level, there
 	}
 	var ranked []place
 	ranked, v.order = rankPlaces(places, before, c.Options.Hysteresis)
+	if mistake := there.whyNotLent(v.order); mistake != nil {
+		v.order, v.Reason = nil, "no order: "+mistake.Error()
+		return mistake
+	}
 	var names, details []string
 	for _, p := range ranked {
 		names = append(names, p.String())
@@ -97,6 +100,7 @@ func (c *Controller) rank(v *verdict, places []place, levels []plan.Level, there
 		// A long list must not hide the time.
 		v.Detail = override.Shorten(v.Detail, override.MaxSentence-maxTime) + plan.TellChange(at)
 	}
+	return nil
 }
 
 // nextOrder returns when the forecast expects another order, zero if it does not.

@@ -2,6 +2,7 @@ package nodegroup
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -13,11 +14,21 @@ import (
 	"github.com/gridlatch/gridlatch/override"
 )
 
+const (
+	// maxAnnotationsBytes bounds all annotations of an object, by the rules of Kubernetes.
+	maxAnnotationsBytes = 256 << 10
+	// maxOtherNotes bounds our annotations but for the priorities.
+	maxOtherNotes = 4 << 10
+)
+
 // expander is what is kept of a ConfigMap with priorities.
 type expander struct {
 	override.Object // with our annotations
 	// isBare says that the ConfigMap has nothing but priorities.
-	isBare bool
+	isBare      bool
+	isImmutable bool
+	// othersBytes is the size of the annotations of others.
+	othersBytes int
 }
 
 // newExpander returns what is kept of a ConfigMap.
@@ -26,7 +37,14 @@ func newExpander(o *unstructured.Unstructured) *expander {
 	binary, _, _ := unstructured.NestedMap(o.Object, "binaryData")
 	delete(data, prioritiesKey)
 	e := &expander{Object: override.Read(o, prioritiesField), isBare: len(data)+len(binary)+len(o.GetOwnerReferences()) == 0}
-	maps.DeleteFunc(e.Annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.Prefix) })
+	e.isImmutable, _, _ = unstructured.NestedBool(o.Object, "immutable")
+	maps.DeleteFunc(e.Annotations, func(key, text string) bool {
+		isOthers := !strings.HasPrefix(key, v1alpha1.Prefix)
+		if isOthers {
+			e.othersBytes += len(key) + len(text)
+		}
+		return isOthers
+	})
 	return e
 }
 
@@ -75,6 +93,23 @@ func (e *expander) loan() *override.Loan {
 		loan.Applied = applied
 	}
 	return loan
+}
+
+// whyNotLent says why a ConfigMap cannot have an order, nil if it can, or if there is none.
+func (e *expander) whyNotLent(o order) error {
+	if e == nil {
+		return nil
+	}
+	original := e.Standing(prioritiesField, e.loan()).Original
+	notes := len(printText(original)) + len(override.ValueOf(o.String())) + maxOtherNotes
+	switch {
+	case e.isImmutable:
+		return errors.New("the ConfigMap is immutable")
+	case e.othersBytes+notes > maxAnnotationsBytes:
+		return errors.New("the ConfigMap's own priorities are too long for an annotation that remembers them")
+	default:
+		return nil
+	}
 }
 
 // isMade reports whether we have made the ConfigMap, and nobody has given it priorities since.

@@ -47,8 +47,22 @@ func (p place) String() string {
 }
 
 // rankPlaces returns the places in their order, and the priorities of their patterns. before is the last
-// order. Places that emit the same share a priority.
-func rankPlaces(places []place, before order, hysteresis float64) ([]place, order) {
+// order. Places that emit the same share a priority. The result is what it would be if it were the last order:
+// without a change of the emissions, no later look finds another one.
+func rankPlaces(places []place, before order, hysteresis float64) (ranked []place, wanted order) {
+	for range len(places) + 1 { // two or three times at most, as far as has been seen
+		ranked, wanted = rankOnce(places, before, hysteresis)
+		if wanted.String() == before.String() {
+			break
+		}
+		before = wanted
+	}
+	return ranked, wanted
+}
+
+// rankOnce is one step of rankPlaces. Places that come to share a priority here can have others between them
+// at the next step.
+func rankOnce(places []place, before order, hysteresis float64) ([]place, order) {
 	priorities, byName := before.byPattern(), map[string]place{}
 	var entrants []rank.Entrant
 	for i, p := range places {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/override"
+	"github.com/gridlatch/gridlatch/plan"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // verdict is what the policy and the intensities say of a ConfigMap.
@@ -17,6 +19,9 @@ type verdict struct {
 	until time.Time
 	// isPending says that it is too early to say anything.
 	isPending bool
+	// asked are the node groups of the policy. isAskedAnew says that others are in force.
+	asked       []policy.NodeGroup
+	isAskedAnew bool
 }
 
 // change is what is to be different on a ConfigMap.
@@ -54,6 +59,9 @@ func (e *expander) settle(v verdict, interval time.Duration, now time.Time) *cha
 	}
 	present := e.Annotations[v1alpha1.ReasonAnnotation]
 	c.notes[v1alpha1.ReasonAnnotation] = v.Over(present)
+	if !isDamped && plan.IsTold(present) && plan.NextTold(present, now).IsZero() {
+		c.notes[v1alpha1.ReasonAnnotation] = v.Over("") // nothing has changed when it was expected to
+	}
 	if isDamped && present != "" {
 		c.notes[v1alpha1.ReasonAnnotation] = present // it is the reason of what stays in force
 	}
@@ -66,12 +74,13 @@ func (e *expander) settle(v verdict, interval time.Duration, now time.Time) *cha
 // damp keeps the order from changing more often than it may because of the intensity.
 func (c *change) damp(v verdict, loan *override.Loan, interval time.Duration, now time.Time) (wanted order, isDamped bool) {
 	changed, before := c.expander.time(v1alpha1.PrioritiesChangedAnnotation), order(nil)
+	mayChange := override.MayChange(changed, interval, now)
 	if loan != nil && c.expander.Annotations[v1alpha1.PrioritiesByAnnotation] == v.by {
 		before = orderOf(loan.Applied)
 	}
 	wanted = v.order
-	if isOther := before.String() != wanted.String(); isOther && before.hasPatternsOf(wanted) && now.Before(changed.Add(interval)) {
-		wanted, isDamped, c.again = before, true, changed.Add(interval)
+	if isOther := before.String() != wanted.String(); isOther && before.hasPatternsOf(wanted) && !v.isAskedAnew && now.Before(mayChange) {
+		wanted, isDamped, c.again = before, true, mayChange
 	} else if isOther {
 		changed = now
 	}

@@ -92,6 +92,21 @@ func TestAClockThatGoesBackStopsNothing(t *testing.T) {
 	}
 }
 
+// The controller gives a write of its own a moment to be seen.
+func TestAClockThatGoesBackLeavesNoPriceOfSomebodyElse(t *testing.T) {
+	w := newWorld(t)
+	w.later(1000 * time.Hour)
+	w.has(nodePool("batch", priced(), nil))
+	w.settled("batch")
+	w.later(-1000 * time.Hour)
+	if err := w.api.Delete(t.Context(), w.overlayNow("batch")); err != nil {
+		t.Fatal(err)
+	}
+	w.overlayNow("batch")
+	w.settled("batch")
+	w.expectPrice("batch", "+10%")
+}
+
 // A note could not remember such a value, and the owner would never get it back.
 func TestWhatCannotBeRememberedIsNotLent(t *testing.T) {
 	w := newWorld(t)
@@ -252,6 +267,25 @@ func TestTwoWarningsThatLastAreNotToldOfInTurn(t *testing.T) {
 		w.later(time.Hour)
 	}
 	if diff := cmp.Diff([]string{EventInvalid, EventFailed, EventLimitsChanged, EventLimitsChanged}, w.events); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTwoWarningsOfAPriceThatLastAreNotToldOfInTurn(t *testing.T) {
+	w := newWorld(t)
+	w.has(nodePool("batch", priced(), nil))
+	w.settled("batch")
+	w.owner("batch", func(o *unstructured.Unstructured) {
+		o.SetAnnotations(map[string]string{v1alpha1.CarbonPriceAnnotation: "?"})
+	})
+	w.events, w.refuses = nil, errDown
+	w.know("batch")
+	for range 5 {
+		if _, err := w.Reconcile(t.Context(), "batch"); err == nil {
+			t.Fatal("want an error")
+		}
+	}
+	if diff := cmp.Diff([]string{EventInvalid, EventFailed}, w.events); diff != "" {
 		t.Error(diff)
 	}
 }

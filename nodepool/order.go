@@ -79,7 +79,7 @@ func (c *Controller) rank(ctx context.Context, now time.Time) (*order, error) {
 	if ranked.isPending {
 		ranked.until = override.Soonest(ranked.until, c.pendingUntil(now))
 	}
-	for place, e := range rank.Sort(all, c.Options.Hysteresis) {
+	for place, e := range rank.Settle(all, c.Options.Hysteresis) {
 		ranked.places[e.Name] = place
 	}
 	return ranked, nil

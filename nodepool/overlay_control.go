@@ -31,7 +31,8 @@ const (
 // priceMemory is what is remembered of the overlay of a pool between two looks at the pool.
 type priceMemory struct {
 	contest override.Contest
-	warned  string // the last warning
+	// warned are the last warnings by reason. So two that last are not told of in turn.
+	warned map[string]string
 	// changed is when the price was last changed because of the intensity.
 	changed time.Time
 	// applied is the spec that we have written last, with a percentage, at a time. It is empty if there is to be no overlay.
@@ -62,8 +63,12 @@ func (c *Controller) onOverlay() toolscache.ResourceEventHandler {
 
 // warnPrice announces what is wrong with the price of a pool, once.
 func (c *Controller) warnPrice(p *pool, reason, note string) {
-	if m := c.priceMemory(p.Name); m.warned != note {
-		m.warned = note
+	m := c.priceMemory(p.Name)
+	if m.warned == nil {
+		m.warned = map[string]string{}
+	}
+	if m.warned[reason] != note {
+		m.warned[reason] = note
 		c.Events.Announce(p.Reference(), corev1.EventTypeWarning, reason, "SetNodeOverlay", note)
 	}
 }
@@ -160,7 +165,7 @@ func (c *Controller) enforcePrice(ctx context.Context, p *pool, there *overlay, 
 	}
 	m := c.priceMemory(p.Name)
 	isSeen := m.isSeen(there)
-	if until := m.wrote.Add(seenWithin); !isSeen && now.Before(until) {
+	if until := m.wrote.Add(seenWithin); !isSeen && now.Before(until) && !now.Before(m.wrote) { // else the clock has gone back
 		return until, nil
 	}
 	before := m.percentBefore(there)
@@ -270,7 +275,7 @@ func (c *Controller) writeOverlay(ctx context.Context, p *pool, there *overlay, 
 		if err != nil || !isWritten {
 			return err
 		}
-		m.wrote, m.warned = now, ""
+		m.wrote, m.warned = now, nil
 	}
 	m.applied, m.percent = w.spec, w.percent
 	m.contest.Resume()

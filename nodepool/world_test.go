@@ -40,7 +40,7 @@ type world struct {
 	api   client.Client
 	clock *clocktesting.FakePassiveClock
 	grid  map[string]plan.Level
-	// refuses is answered to patches, refusesLevel to who asks for a level.
+	// refuses is answered to patches and deletions, refusesLevel to who asks for a level.
 	refuses, refusesLevel error
 
 	events  []string // reasons
@@ -60,6 +60,12 @@ func newWorld(t testing.TB) *world {
 				return w.refuses
 			}
 			return c.Patch(ctx, o, patch, options...)
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, options ...client.DeleteOption) error {
+			if w.refuses != nil {
+				return w.refuses
+			}
+			return c.Delete(ctx, o, options...)
 		},
 	})
 	w.Controller = &Controller{

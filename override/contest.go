@@ -41,6 +41,9 @@ func (c *Contest) Wait(isUndone bool, now time.Time) (again time.Time, isNew boo
 	if !isUndone {
 		return now, false
 	}
+	if c.again.Sub(now) > longestPause { // the clock has gone back
+		c.again = now.Add(longestPause)
+	}
 	return c.again, isNew
 }
 

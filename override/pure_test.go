@@ -9,6 +9,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func TestAContestEndsAlthoughTheClockGoesBack(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	var c Contest
+	c.Wait(true, now.AddDate(1, 0, 0))
+	again, _ := c.Wait(true, now)
+	if want := now.Add(longestPause); !again.Equal(want) {
+		t.Errorf("the change may be made again at %v, want %v", again, want)
+	}
+	if second, _ := c.Wait(true, now.Add(time.Minute)); !second.Equal(again) {
+		t.Errorf("a second look has moved the pause from %v to %v", again, second)
+	}
+}
+
 func TestContestsAreFoughtLessOftenEachTime(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	var c Contest

@@ -11,11 +11,23 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 )
 
-// waitsForClean reports whether pods with a spec run only on nodes with the label
-// [v1alpha1.CarbonStatusKey] and the value [v1alpha1.LowIntensity]. The node selector may say so, or the
+// QuotaLabel is a label that Kueue writes on a pod, or in the pod template of a Job, when it gives quota to the
+// work.
+const QuotaLabel = "kueue.x-k8s.io/podset"
+
+// waitsForClean reports whether pods with labels and a spec run only on nodes with the label
+// [v1alpha1.CarbonStatusKey] and the value [v1alpha1.LowIntensity], and wait for such nodes. Once Kueue has
+// given quota to the pods, they do not: Kueue adds the node labels of its ResourceFlavor to the node selector,
+// so nobody may have asked, and work that waits would keep its quota.
+func waitsForClean(labels map[string]string, spec *corev1.PodSpec) bool {
+	_, hasQuota := labels[QuotaLabel]
+	return !hasQuota && selectsClean(spec)
+}
+
+// selectsClean reports whether a spec has pods run on clean nodes only. The node selector may say so, or the
 // required node affinity in each of its terms, any of which is enough for a node. webhook.yaml,
 // admission.yaml and unheard.yaml say the same.
-func waitsForClean(spec *corev1.PodSpec) bool {
+func selectsClean(spec *corev1.PodSpec) bool {
 	if spec.NodeSelector[v1alpha1.CarbonStatusKey] == v1alpha1.LowIntensity {
 		return true
 	}
@@ -49,22 +61,22 @@ func asksBySelector(pod *corev1.Pod) bool {
 	isOf := func(group, kind string) bool {
 		return owner != nil && owner.Kind == kind && strings.HasPrefix(owner.APIVersion, group+"/")
 	}
-	return waitsForClean(&pod.Spec) && !isOf("batch", "Job") && !isOf("apps", "DaemonSet")
+	return waitsForClean(pod.Labels, &pod.Spec) && !isOf("batch", "Job") && !isOf("apps", "DaemonSet")
 }
 
 // JobAsksBySelector gives a Job the wish to wait whose pods wait for clean nodes by their node selector,
 // if neither the Job nor its pod template nor its CronJob says anything else. The CronJob may be nil.
 func JobAsksBySelector(job *batchv1.Job, c *batchv1.CronJob) {
 	_, said := saidOfRun(job, c)[v1alpha1.DelayTolerantAnnotation]
-	if !said && waitsForClean(&job.Spec.Template.Spec) {
+	if !said && waitsForClean(job.Spec.Template.Labels, &job.Spec.Template.Spec) {
 		metav1.SetMetaDataAnnotation(&job.ObjectMeta, v1alpha1.DelayTolerantAnnotation, "true")
 	}
 }
 
-// withSelector adds the wish to wait to what an object asks for, if its pods have the spec and nothing
-// else is said.
-func withSelector(ask map[string]string, spec *corev1.PodSpec) map[string]string {
-	if _, said := ask[v1alpha1.DelayTolerantAnnotation]; !said && waitsForClean(spec) {
+// withSelector adds the wish to wait to what an object asks for, if its pods have the labels and the spec, and
+// nothing else is said.
+func withSelector(ask, labels map[string]string, spec *corev1.PodSpec) map[string]string {
+	if _, said := ask[v1alpha1.DelayTolerantAnnotation]; !said && waitsForClean(labels, spec) {
 		ask[v1alpha1.DelayTolerantAnnotation] = "true"
 	}
 	return ask

@@ -111,6 +111,20 @@ func TestAWishInWordsCountsBeforeTheNodeSelector(t *testing.T) {
 	}
 }
 
+// Kueue adds the node labels of its ResourceFlavor to the node selector of what has quota.
+func TestWhatHasQuotaDoesNotAskByItsNodeSelector(t *testing.T) {
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{QuotaLabel: "main"}}, Spec: selecting(v1alpha1.LowIntensity)}
+	pod := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
+	AskBySelector(pod)
+	job := &batchv1.Job{Spec: batchv1.JobSpec{Template: template}}
+	JobAsksBySelector(job, nil)
+	for name, asks := range map[string]map[string]string{"pod": PodAskAnnotations(pod), "Job": JobAskAnnotations(job)} {
+		if len(asks) > 0 || len(pod.Annotations)+len(job.Annotations) > 0 {
+			t.Errorf("%s: %v", name, asks)
+		}
+	}
+}
+
 func TestWhosePodsAskByTheirNodeSelector(t *testing.T) {
 	controls := true
 	for name, tt := range map[string]struct {

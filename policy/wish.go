@@ -39,7 +39,7 @@ func AskAnnotations(o metav1.Object) map[string]string {
 func PodAskAnnotations(pod *corev1.Pod) map[string]string {
 	asks := AskAnnotations(pod)
 	if asksBySelector(pod) {
-		return withSelector(asks, &pod.Spec)
+		return withSelector(asks, pod.Labels, &pod.Spec)
 	}
 	return asks
 }
@@ -53,7 +53,7 @@ func JobAskAnnotations(job *batchv1.Job) map[string]string {
 // RunAskAnnotations returns the annotations by which a Job asks that may be a run of a CronJob. Those of
 // the CronJob count where neither the Job nor its pod template says anything. The CronJob may be nil.
 func RunAskAnnotations(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
-	return withSelector(saidOfRun(job, c), &job.Spec.Template.Spec)
+	return withSelector(saidOfRun(job, c), job.Spec.Template.Labels, &job.Spec.Template.Spec)
 }
 
 // saidOfRun is RunAskAnnotations without the node selector.
@@ -69,7 +69,7 @@ func saidOfRun(job *batchv1.Job, c *batchv1.CronJob) map[string]string {
 // node selector of the pods comes last.
 func CronJobAskAnnotations(c *batchv1.CronJob) map[string]string {
 	template := &c.Spec.JobTemplate.Spec.Template
-	return withSelector(askOf(c, template, &c.Spec.JobTemplate), &template.Spec)
+	return withSelector(askOf(c, template, &c.Spec.JobTemplate), template.Labels, &template.Spec)
 }
 
 // askOf returns the annotations by which objects ask. Those of a later object count before those of

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // cleanNodes selects the nodes for work that may wait.
@@ -116,6 +117,8 @@ func TestWhatSaysNoIsNotHeldForItsNodeSelector(t *testing.T) {
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{NodeSelector: cleanNodes()}}
 	refusing := *template.DeepCopy()
 	refusing.Annotations = no
+	quota := *template.DeepCopy()
+	quota.Labels = map[string]string{policy.QuotaLabel: "main"}
 	daemon := metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "d", UID: "d", Controller: ptr.To(true)}
 	for name, tt := range map[string]struct {
 		kind   string
@@ -125,6 +128,8 @@ func TestWhatSaysNoIsNotHeldForItsNodeSelector(t *testing.T) {
 		"a pod by its label":        {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: no}, Spec: template.Spec}},
 		"a Job":                     {"Job", batchv1.Job{ObjectMeta: metav1.ObjectMeta{Annotations: no}, Spec: batchv1.JobSpec{Template: template}}},
 		"a Job by its pod template": {"Job", batchv1.Job{Spec: batchv1.JobSpec{Template: refusing}}},
+		"a pod with quota":          {"Pod", corev1.Pod{ObjectMeta: quota.ObjectMeta, Spec: quota.Spec}},
+		"a Job with quota":          {"Job", batchv1.Job{Spec: batchv1.JobSpec{Template: quota}}},
 		"a pod of a Job":            {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{ownerJob()}}, Spec: template.Spec}},
 		"a pod of a DaemonSet":      {"Pod", corev1.Pod{ObjectMeta: metav1.ObjectMeta{OwnerReferences: []metav1.OwnerReference{daemon}}, Spec: template.Spec}},
 		"other nodes":               {"Pod", corev1.Pod{Spec: corev1.PodSpec{NodeSelector: map[string]string{v1alpha1.CarbonStatusKey: "high-intensity"}}}},

@@ -30,6 +30,9 @@ func allNodeGroups() []client.Object {
 			"reason": "the cleanest first: north, south; at 2026-11-21 21:00 UTC, north has 100 gCO2eq/kWh, south has 300 gCO2eq/kWh, expected to change at 2026-11-22 03:30 UTC",
 		}),
 		nodeGroups("without-forecast", map[string]string{"priorities-by": "CarbonPolicy/other", "reason": "no order: there is no usable forecast"}),
+		nodeGroups("without-priorities", map[string]string{
+			"original-priorities": "null", "applied-priorities": `"1:\n- \".*\"\n"`, "priorities-by": "CarbonPolicy/other", "reason": "no order: there is no usable forecast",
+		}),
 		nodeGroups("released", map[string]string{"priorities-released": "2026-11-21T22:00:00Z"}),
 		nodeGroups("not-ours", nil),
 	}

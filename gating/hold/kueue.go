@@ -11,6 +11,7 @@ import (
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/door"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 // What Kueue reads and writes, see https://kueue.sigs.k8s.io.
@@ -21,9 +22,6 @@ const (
 	// for, separated by commas. Kueue reserves no quota for the work meanwhile. Gates can be named
 	// only as the work is created, and be removed at any time.
 	KueueGatesAnnotation = "kueue.x-k8s.io/admission-gated-by"
-	// kueuePodSetLabel is a label that Kueue writes on a pod, or in the pod template of a Job, when it
-	// gives quota to the work.
-	kueuePodSetLabel = "kueue.x-k8s.io/podset"
 	// kueueWorkloadKey is the label, or the annotation, that names a Workload which was made before
 	// the work. Kueue does not copy KueueGatesAnnotation to such a Workload.
 	kueueWorkloadKey = "kueue.x-k8s.io/prebuilt-workload-name"
@@ -45,7 +43,7 @@ const (
 // piece of work.
 func IsKnownKey(key string) bool {
 	switch key {
-	case KueueQueueLabel, KueueGatesAnnotation, kueuePodSetLabel, kueueWorkloadKey, kueueElasticAnnotation, batchv1.CronJobScheduledTimestampAnnotation:
+	case KueueQueueLabel, KueueGatesAnnotation, policy.QuotaLabel, kueueWorkloadKey, kueueElasticAnnotation, batchv1.CronJobScheduledTimestampAnnotation:
 		return true
 	default:
 		return strings.HasPrefix(key, v1alpha1.Prefix) || door.IsKnownLabel(key)
@@ -96,7 +94,7 @@ func IsAtQueue(annotations map[string]string) bool {
 // HasQuota reports whether the labels of a pod, or of the pod template of a Job, say that Kueue has
 // given quota to it. Whoever writes a pod can write the label, too. The pod then starts sooner.
 func HasQuota(labels map[string]string) bool {
-	_, ok := labels[kueuePodSetLabel]
+	_, ok := labels[policy.QuotaLabel]
 	return ok
 }
 

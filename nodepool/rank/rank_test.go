@@ -1,6 +1,10 @@
 package rank
 
-import "testing"
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
 
 func TestTheOrderIsKeptAmongEquals(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -39,6 +43,32 @@ func TestPlacesHaveWeightsThatKarpenterTakes(t *testing.T) {
 		}
 		if Weight(0, of) != Most || of > 1 && Weight(of-1, of) != Least {
 			t.Fatalf("of %d", of)
+		}
+	}
+}
+
+// TestWeightsStayWhenNothingChanges has more entrants than there are weights, so that some share one.
+func TestWeightsStayWhenNothingChanges(t *testing.T) {
+	random := rand.New(rand.NewPCG(21, 1))
+	for _, entrants := range []int{2, 50, 100, 101, 300, 1000} {
+		all := make([]Entrant, entrants)
+		for i := range all {
+			all[i].Name = fmt.Sprint(i)
+		}
+		for range 20 {
+			for i := range all {
+				all[i].Emissions = float64(100 + random.IntN(30))
+			}
+			all = Settle(all, 0.02)
+			before := map[string]int32{}
+			for _, e := range all {
+				before[e.Name] = e.Weight
+			}
+			for _, e := range Settle(all, 0.02) {
+				if e.Weight != before[e.Name] {
+					t.Fatalf("%s of %d has the weight %d, and then %d", e.Name, entrants, before[e.Name], e.Weight)
+				}
+			}
 		}
 	}
 }

@@ -97,6 +97,7 @@ func TestNodeGroupsFollowTheGrid(t *testing.T) {
 	g.set(t, "south", 400)
 	t.Run("Make", func(t *testing.T) { makesPriorities(t, c, g) })
 	t.Run("Lend", func(t *testing.T) { lendsPriorities(t, c, g) })
+	t.Run("LeaveAlone", func(t *testing.T) { leavesPrioritiesAlone(t, c) })
 	t.Run("Confine", func(t *testing.T) { confinesPriorities(t, c) })
 }
 
@@ -194,6 +195,29 @@ func lendsPriorities(t *testing.T, c *env.Cluster, g *grid) {
 	releaseAll(t, c)
 	awaitOwn(t, c, ns, own, v1alpha1.PrioritiesReleasedAnnotation)
 	stays(t, c, o, 2*time.Second, versionStays(o))
+}
+
+// leavesPrioritiesAlone has priorities that nobody can change, or that no annotation can remember.
+func leavesPrioritiesAlone(t *testing.T, c *env.Cluster) {
+	isImmutable := true
+	immutable, long := prioritiesIn("", map[string]string{"priorities": "10: [.*]\n"}), prioritiesIn("", map[string]string{"priorities": strings.Repeat("#", 300<<10)})
+	immutable.Immutable = &isImmutable
+	for name, o := range map[string]*corev1.ConfigMap{"immutable": immutable, "long": long} {
+		o.Namespace = namespace(t, c)
+		own := o.Data["priorities"]
+		create(t, c, o)
+		create(t, c, groupPolicy(name, o.Namespace))
+		awaitObject(t, c, o, func() error {
+			if reason := o.Annotations[v1alpha1.ReasonAnnotation]; !strings.HasPrefix(reason, "no order: the ConfigMap") || !strings.Contains(reason, name) {
+				return fmt.Errorf("reason %q", reason)
+			}
+			return nil
+		})
+		stays(t, c, o, 2*time.Second, versionStays(o))
+		if o.Data["priorities"] != own {
+			t.Errorf("%s: the priorities have changed", name)
+		}
+	}
 }
 
 // confinesPriorities has Gridlatch write more than it may.

@@ -8,6 +8,9 @@ import (
 	"github.com/gridlatch/gridlatch/plan"
 )
 
+// neutralOrder is in force while the intensity does not count, and the owner has no priorities.
+const neutralOrder = "1:\n- \".*\"\n"
+
 // nodeGroups prints a row for each Cluster Autoscaler, and then why its node groups have their order.
 func (p Page) nodeGroups(all []cluster.NodeGroupsStatus, now time.Time) {
 	if len(all) == 0 {
@@ -18,7 +21,11 @@ func (p Page) nodeGroups(all []cluster.NodeGroupsStatus, now time.Time) {
 	table.Row("  NAMESPACE", "BY", "ORDER", "NEXT CHANGE")
 	for _, groups := range all {
 		order, next := "its own", "-"
-		if groups.Priorities != "" {
+		switch groups.Priorities {
+		case "":
+		case neutralOrder:
+			order = "all alike"
+		default:
 			order = "by carbon"
 		}
 		if groups.NextChange != nil {
