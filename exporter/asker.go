@@ -44,6 +44,7 @@ type asker struct {
 	isKeyGood    bool      // the provider has answered to the key
 	silence      silence
 	began        time.Time // of the step. What is asked in one step is due again at the same time
+	weather      weatherAsker
 	written      time.Time // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
@@ -126,6 +127,9 @@ func (a *asker) step(ctx context.Context) time.Time {
 		return &z.recent
 	}, ask: a.askRecent, miss: (*zone).missRecent})
 	a.writeAll(ctx)
+	if a.askWeather(ctx) {
+		a.writeAll(ctx)
+	}
 	if a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.past }, isFirst: true, ask: a.askPast, miss: (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
@@ -279,6 +283,9 @@ func (a *asker) nextLook() time.Time {
 	if a.source.secret != "" {
 		soonest(a.keyDue)
 	}
+	if due := a.nextWeather(); !due.IsZero() {
+		soonest(later(due, now))
+	}
 	for _, b := range a.books {
 		switch {
 		case !b.isOpen:
@@ -323,6 +330,9 @@ func (a *asker) message(b *book) string {
 	var parts []string
 	if a.problem != "" {
 		parts = append(parts, a.problem)
+	}
+	if a.weather.problem != "" {
+		parts = append(parts, a.weather.problem)
 	}
 	first, others := "", 0
 	for _, p := range b.places {

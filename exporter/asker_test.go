@@ -327,7 +327,7 @@ func TestASecretIsAskedForWhenItIsMissing(t *testing.T) {
 		http.Error(w, "no: "+key, http.StatusUnauthorized)
 		return true
 	})
-	a := newAsker(w.Exporter, sourceOf(p.Spec.Forecast.Provider))
+	a := newAsker(w.Exporter, sourceOf(&p.Spec.Forecast))
 	a.assign([]target{targetOf(p, nodeRegions{})})
 	w.runUntil(a, start().Add(5*time.Minute))
 	if want := "the Secret forecast-http does not exist: create it with: kubectl -n gridlatch-system create secret generic forecast-http --from-file=key=FILE"; w.message() != want {

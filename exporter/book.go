@@ -98,6 +98,7 @@ func (a *asker) restore(document forecast.Document) {
 		}
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
+		z.sky.weather = document.Weather[location]
 	}
 }
 
@@ -165,6 +166,7 @@ func (a *asker) write(ctx context.Context, b *book) {
 func (a *asker) document(b *book) forecast.Document {
 	d := forecast.Document{
 		Series: map[string]*forecast.Series{}, Actuals: map[string]*forecast.Series{}, Details: map[string]forecast.Details{},
+		Weather: map[string]forecast.Weather{},
 		Message: a.message(b),
 	}
 	for _, p := range b.places {
@@ -184,6 +186,9 @@ func (a *asker) document(b *book) forecast.Document {
 		}
 		if !actuals.IsEmpty() {
 			d.Actuals[p.location] = actuals
+		}
+		if a.source.weather.kind != "" && len(z.sky.weather) > 0 {
+			d.Weather[p.location] = z.sky.weather
 		}
 		if a.provider != nil && z.isKnown() {
 			delete(b.before.Details, p.location) // never again: the series are of one origin

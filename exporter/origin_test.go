@@ -35,7 +35,7 @@ func TestTheSeriesOfTheOldProviderStayUntilTheNewOneHasAnAnswer(t *testing.T) {
 			p := policy(g, "DE")
 			p.Spec.Locations[0].Zone = zone
 			p.Spec.Forecast.Provider = &v1alpha1.ForecastProvider{Type: "ElectricityMaps", BaseURL: server.URL, SecretRef: &v1alpha1.SecretReference{Name: "key"}}
-			next := newAsker(w.Exporter, sourceOf(p.Spec.Forecast.Provider))
+			next := newAsker(w.Exporter, sourceOf(&p.Spec.Forecast))
 			next.assign([]target{targetOf(p, nodeRegions{})})
 
 			hasOldSeries := func(when, problem string) {

@@ -16,11 +16,38 @@ type source struct {
 	signal                   forecast.Signal
 	forecastURL, pastURL     string
 	keyHeader, attributionOf string
+	weather                  weatherSource
+}
+
+// weatherSource says whom to ask for the weather; the zero weatherSource is nobody.
+type weatherSource struct {
+	kind                provider.WeatherType
+	baseURL, secret     string
+	url                 string
+	acceptNonCommercial bool
+}
+
+// weatherSourceOf returns the source of weather that a policy names.
+func weatherSourceOf(w *v1alpha1.WeatherSource) weatherSource {
+	if w == nil {
+		return weatherSource{}
+	}
+	s := weatherSource{kind: provider.WeatherType(w.Type), baseURL: w.BaseURL, url: w.URL, acceptNonCommercial: w.AcceptNonCommercial}
+	if w.SecretRef != nil {
+		s.secret = w.SecretRef.Name
+	}
+	return s
+}
+
+// config returns how to make the source of weather.
+func (s weatherSource) config(key provider.Secret, options provider.Options) provider.WeatherConfig {
+	return provider.WeatherConfig{Type: s.kind, BaseURL: s.baseURL, Key: key, AcceptNonCommercial: s.acceptNonCommercial, URL: s.url, Options: options}
 }
 
 // sourceOf returns the source that a policy names.
-func sourceOf(p *v1alpha1.ForecastProvider) source {
-	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL}
+func sourceOf(f *v1alpha1.ForecastSource) source {
+	p := f.Provider
+	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, weather: weatherSourceOf(f.Weather)}
 	if p.SecretRef != nil {
 		s.secret = p.SecretRef.Name
 	}
@@ -57,6 +84,9 @@ func (s source) needsZone() bool {
 type place struct {
 	location string
 	zone     string // as the provider names it
+	// points are where the weather counts, as the policy says: latitude and longitude, separated by a
+	// comma, and points by a semicolon. The text is empty if the policy says nothing.
+	points string
 }
 
 // target is a ConfigMap that the exporter writes.

@@ -77,13 +77,13 @@ func (e *Exporter) withoutNodes(targets []target, nodes int) []target {
 
 // targetOf returns the target of a policy with a provider.
 func targetOf(p *v1alpha1.CarbonPolicy, regions nodeRegions) target {
-	t := target{policy: p.Name, source: sourceOf(p.Spec.Forecast.Provider)}
+	t := target{policy: p.Name, source: sourceOf(&p.Spec.Forecast)}
 	for _, l := range p.Spec.Locations {
 		zone := l.Zone
 		if zone == "" {
 			zone = l.Name
 		}
-		t.places = append(t.places, place{l.Name, zone})
+		t.places = append(t.places, place{location: l.Name, zone: zone, points: pointsOf(l.WeatherPoints)})
 	}
 	if len(t.places) > 0 {
 		return t
@@ -100,7 +100,7 @@ func targetOf(p *v1alpha1.CarbonPolicy, regions nodeRegions) target {
 		t.advice = problem + ": list the zones of the provider in spec.locations of the CarbonPolicy " + p.Name
 		return t
 	}
-	t.places = []place{{zone, zone}}
+	t.places = []place{{location: zone, zone: zone}}
 	return t
 }
 
@@ -159,7 +159,7 @@ func targetByRegion(regions nodeRegions) target {
 		zones, uncovered := zonesOf(of, regions.names)
 		switch {
 		case len(uncovered) == 0 && len(zones) == 1:
-			return target{source: source{kind: of}, places: []place{{zones[0], zones[0]}}}
+			return target{source: source{kind: of}, places: []place{{location: zones[0], zone: zones[0]}}}
 		case len(uncovered) == 0:
 			return advice("the nodes are in several zones of the grid: %s", list(zones))
 		}

@@ -44,7 +44,7 @@ func theForeignForecast() *corev1.ConfigMap {
 func TestWithoutAProviderTheZoneIsThatOfTheNodes(t *testing.T) {
 	const remedy = ": name a provider in spec.forecast.provider of the CarbonPolicy default, and its zones in spec.locations"
 	ofType := func(kind provider.Type, zone string) []target {
-		return []target{{source: source{kind: kind}, places: []place{{zone, zone}}}}
+		return []target{{source: source{kind: kind}, places: []place{{location: zone, zone: zone}}}}
 	}
 	ofAdvice := func(text string) []target { return []target{{advice: text + remedy}} }
 	defaultPolicy := func(change func(*v1alpha1.CarbonPolicy)) *v1alpha1.CarbonPolicy {
@@ -80,7 +80,7 @@ func TestWithoutAProviderTheZoneIsThatOfTheNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := autoWorld(t, append(nodes(tt.regions...), tt.others...)...)
 			got, err := w.targets(t.Context())
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{}, source{}, place{})); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{}, source{}, weatherSource{}, place{})); err != nil || diff != "" {
 				t.Errorf("%v; targets (-want +got):\n%s", err, diff)
 			}
 			w = newWorld(t, append(nodes(tt.regions...), tt.others...)...) // --auto=false
@@ -100,10 +100,10 @@ func TestAPolicyWithoutLocationsHasTheZoneOfTheNodes(t *testing.T) {
 		want     place
 		advice   string
 	}{
-		"Electricity Maps":      {v1alpha1.ForecastProvider{Type: "ElectricityMaps"}, []string{"us-west-1"}, place{"US-CAL-CISO", "US-CAL-CISO"}, ""},
-		"WattTime":              {v1alpha1.ForecastProvider{Type: "WattTime"}, []string{"us-west-1"}, place{"CAISO_NORTH", "CAISO_NORTH"}, ""},
-		"the Carbon Aware SDK":  {v1alpha1.ForecastProvider{Type: "CarbonAwareSDK"}, []string{"westus"}, place{"westus", "westus"}, ""},
-		"the United Kingdom":    {v1alpha1.ForecastProvider{Type: "UKCarbonIntensity"}, nil, place{"GB", "GB"}, ""},
+		"Electricity Maps":      {v1alpha1.ForecastProvider{Type: "ElectricityMaps"}, []string{"us-west-1"}, place{location: "US-CAL-CISO", zone: "US-CAL-CISO"}, ""},
+		"WattTime":              {v1alpha1.ForecastProvider{Type: "WattTime"}, []string{"us-west-1"}, place{location: "CAISO_NORTH", zone: "CAISO_NORTH"}, ""},
+		"the Carbon Aware SDK":  {v1alpha1.ForecastProvider{Type: "CarbonAwareSDK"}, []string{"westus"}, place{location: "westus", zone: "westus"}, ""},
+		"the United Kingdom":    {v1alpha1.ForecastProvider{Type: "UKCarbonIntensity"}, nil, place{location: "GB", zone: "GB"}, ""},
 		"a mock":                {v1alpha1.ForecastProvider{Type: "Mock"}, nil, place{}, ""},
 		"a URL":                 {v1alpha1.ForecastProvider{Type: "HTTP", HTTP: &v1alpha1.HTTPProvider{ForecastURL: "http://x/f"}}, nil, place{}, ""},
 		"a URL with a zone":     {v1alpha1.ForecastProvider{Type: "HTTP", HTTP: &v1alpha1.HTTPProvider{PastURL: "http://x/{zone}"}}, nil, place{}, "no node has the label topology.kubernetes.io/region" + remedy},
@@ -240,7 +240,7 @@ func TestAClusterWithoutNodesForAWhileKeepsItsZone(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := w.targets(t.Context())
-	if diff := cmp.Diff(before, after, cmp.AllowUnexported(target{}, source{}, place{})); err != nil || diff != "" {
+	if diff := cmp.Diff(before, after, cmp.AllowUnexported(target{}, source{}, weatherSource{}, place{})); err != nil || diff != "" {
 		t.Errorf("%v; targets (-before +after):\n%s", err, diff)
 	}
 }

@@ -3,6 +3,7 @@ package exporter
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gridlatch/gridlatch/exporter/provider"
@@ -44,6 +45,8 @@ type zone struct {
 	// nothing else.
 	begun forecast.Slot
 
+	sky sky
+
 	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
 	expected, recent, past question
 	// askedFrom is the instant after which the past has been asked for.
@@ -55,7 +58,7 @@ type zone struct {
 func (z *zone) belongTo(d provider.Description) {
 	origin := forecast.Origin{Provider: d.Source, Zone: z.name, Signal: d.Signal, IsMadeUp: d.IsMadeUp}
 	if z.origin != origin {
-		*z = zone{name: z.name, origin: origin}
+		*z = zone{name: z.name, origin: origin, sky: z.sky}
 	}
 	z.attribution, z.forecasts, z.history = d.Attribution, d.Forecasts, d.History
 }
@@ -247,7 +250,10 @@ func (z *zone) details() forecast.Details {
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
-	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text)
+	if z.sky.credit != "" {
+		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.sky.credit, "; ")
+	}
+	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text, z.sky.question.problem.text)
 	if d.Problem == "" && !z.hasPast() {
 		d.Problem = z.past.problem.text
 	}

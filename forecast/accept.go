@@ -43,6 +43,9 @@ func (s *Snapshot) accept(location string, document Document, now time.Time) err
 		kept = newKept(location)
 	}
 	kept.Details = details
+	if weather := document.Weather[location]; len(weather) > 0 {
+		kept.Model.HearWeather(weather, now)
+	}
 	observed := kept.observe(document.Actuals[location], now)
 	if observed.Doubt != "" {
 		observed.Doubt = "actual intensities: " + observed.Doubt

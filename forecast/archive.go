@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// archiveVersion is the version of the encoding.
-	archiveVersion = 1
+	// archiveVersion is the version of the encoding of a model that never heard of weather, and
+	// weatherVersion of one that did.
+	archiveVersion, weatherVersion = 1, 2
 	// maxArchiveVersion is the last version that a later program may write: data that begins with a
 	// letter is no history.
 	maxArchiveVersion = 16
@@ -33,10 +34,15 @@ const (
 // bytes), the record of actual intensities and, for each forecast, the hour at which it became
 // known (4 bytes) and its record. Hours count from the Unix epoch. A record is its first hour (4
 // bytes), its length (2 bytes), and an IEEE 754 single for each hour.
+//
+// In version 2, the following comes before the forecasts: when weather was last received (8 bytes), the
+// records of wind speed, temperature and solar radiation, the number of outlooks (2 bytes) and, for
+// each outlook, its hour and its record.
 func (m *Model) Save() ([]byte, error) {
-	encoded := bytes.NewBuffer([]byte{archiveVersion})
+	version, plain := m.encode()
+	encoded := bytes.NewBuffer([]byte{version})
 	z := gzip.NewWriter(encoded)
-	if _, err := z.Write(m.encode()); err != nil {
+	if _, err := z.Write(plain); err != nil {
 		return nil, fmt.Errorf("compress: %w", err)
 	}
 	if err := z.Close(); err != nil {
@@ -45,17 +51,24 @@ func (m *Model) Save() ([]byte, error) {
 	return encoded.Bytes(), nil
 }
 
-// encode returns what [Model.Save] compresses.
-func (m *Model) encode() []byte {
+// encode returns what [Model.Save] compresses, and the version of that.
+func (m *Model) encode() (version byte, b []byte) {
 	defer m.lock()()
-	b := []byte{0}
+	version, b = archiveVersion, []byte{0}
 	if m.hasActuals {
 		b[0] = 1
 	}
 	b = binary.LittleEndian.AppendUint64(b, uint64(bounded(m.received).Unix()))
 	closed := m.past.closedUntil()
 	b = appendRecord(b, m.past.actual.part(closed-retentionHours-month, closed))
-	for _, a := range m.archive {
+	if !m.sky.received.IsZero() {
+		version, b = weatherVersion, m.sky.appendTo(b)
+	}
+	return version, appendForecasts(b, m.archive)
+}
+
+func appendForecasts(b []byte, archive []archivedForecast) []byte {
+	for _, a := range archive {
 		b = binary.LittleEndian.AppendUint32(b, uint32(a.knownAt))
 		b = appendRecord(b, a.values)
 	}
@@ -94,6 +107,7 @@ func (m *Model) Restore(data []byte, now time.Time) error {
 	if heard.hasActuals {
 		saved.addActuals(heard)
 	}
+	saved.sky.add(&heard.sky)
 	fresh := saved.learned()
 	fresh.offered = heard.offered
 	fresh.receive(fresh.past.judge(heard.course.Series, fresh.course.Series).Believed, heard.received)
@@ -115,17 +129,29 @@ func (k *knowledge) addActuals(heard *knowledge) {
 
 // learned returns the knowledge of a model that has heard the same, and has learned from it.
 func (k *knowledge) learned() *knowledge {
-	fresh := &knowledge{offered: k.offered}
-	rest := k.archive
+	fresh := &knowledge{offered: k.offered, sky: sky{weather: k.sky.weather, received: k.sky.received}}
+	if !k.sky.received.IsZero() {
+		fresh.response = newResponse()
+	}
+	rest, outlooks := k.archive, k.sky.outlooks
 	for i, actual := range k.past.actual.values {
 		h := k.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
 			fresh.archiveForecast(rest[0])
 		}
+		for ; len(outlooks) > 0 && outlooks[0].knownAt <= h; outlooks = outlooks[1:] {
+			fresh.archiveOutlook(outlooks[0])
+		}
 		fresh.closeHour(h, actual)
 	}
 	for _, a := range rest {
 		fresh.archiveForecast(a)
+	}
+	for _, o := range outlooks {
+		fresh.archiveOutlook(o)
+	}
+	if n := len(fresh.sky.outlooks); n == 0 || fresh.sky.outlooks[n-1].knownAt < hourOf(fresh.sky.received) {
+		fresh.lookOut(max(hourOf(fresh.sky.received), fresh.past.closedUntil()))
 	}
 	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
 	return fresh
@@ -140,7 +166,7 @@ func (m *Model) rewind(now time.Time) {
 		return
 	}
 	heard := m.heard()
-	saved := &knowledge{hasActuals: heard.hasActuals}
+	saved := &knowledge{hasActuals: heard.hasActuals, sky: heard.sky.until(now)}
 	saved.past.actual = heard.past.actual.part(heard.past.actual.first, hourOf(now))
 	for _, a := range heard.archive {
 		if a.knownAt <= hourOf(now) {
@@ -148,7 +174,7 @@ func (m *Model) rewind(now time.Time) {
 		}
 	}
 	if saved.resume(now) != nil {
-		saved = &knowledge{} // nothing in the history is useful
+		saved = &knowledge{sky: saved.sky} // nothing else in the history is useful
 	}
 	saved.offered = heard.offered
 	m.replace(saved.learned())
@@ -158,11 +184,34 @@ func (m *Model) rewind(now time.Time) {
 func decodeModel(data []byte) (*knowledge, error) {
 	switch {
 	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
-		return nil, fmt.Errorf("history begins with %.1q, want version %d", data, archiveVersion)
-	case data[0] > archiveVersion:
-		return nil, fmt.Errorf("history is of version %d, want %d: %w", data[0], archiveVersion, ErrFromFuture)
+		return nil, fmt.Errorf("history begins with %.1q, want version %d or %d", data, archiveVersion, weatherVersion)
+	case data[0] > weatherVersion:
+		return nil, fmt.Errorf("history is of version %d, want %d or %d: %w", data[0], archiveVersion, weatherVersion, ErrFromFuture)
 	}
-	z, err := gzip.NewReader(bytes.NewReader(data[1:]))
+	plain, err := plainHistory(data[1:])
+	if err != nil {
+		return nil, err
+	}
+	k := &knowledge{}
+	r := archiveReader{rest: plain}
+	k.hasActuals = r.take(1)[0] == 1
+	k.received = r.time()
+	k.past.actual = r.record(retentionHours+month, -MaxIntensity, MaxIntensity)
+	if data[0] == weatherVersion {
+		k.sky = r.sky()
+	}
+	for len(r.rest) > 0 && r.err == nil {
+		k.archive = append(k.archive, r.forecast(horizonHours))
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return k, nil
+}
+
+// plainHistory returns what [Model.Save] has compressed.
+func plainHistory(data []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("history is not compressed: %w", err)
 	}
@@ -173,18 +222,7 @@ func decodeModel(data []byte) (*knowledge, error) {
 	if len(plain) > maxArchiveSize {
 		return nil, fmt.Errorf("history has more than %d bytes", maxArchiveSize)
 	}
-	k := &knowledge{}
-	r := archiveReader{rest: plain}
-	k.hasActuals = r.take(1)[0] == 1
-	k.received = bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
-	k.past.actual = r.record(retentionHours + month)
-	for len(r.rest) > 0 && r.err == nil {
-		k.archive = append(k.archive, archivedForecast{r.hour(), r.record(horizonHours)})
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	return k, nil
+	return plain, nil
 }
 
 // resume checks a decoded history, and sets the model to its end.
@@ -206,6 +244,9 @@ func (k *knowledge) resume(now time.Time) error {
 			return fmt.Errorf("history has a forecast of %s before one of %s", startOf(a.knownAt), startOf(last))
 		}
 		last = a.knownAt
+	}
+	if err := k.sky.check(now); err != nil {
+		return err
 	}
 	k.received = earlier(k.received, now) // the clock of the machine that saved it may be ahead; what comes now is not older
 	if len(k.past.actual.values) > 0 {
@@ -238,6 +279,16 @@ func (r *archiveReader) take(n int) []byte {
 	return taken
 }
 
+// time reads an instant in Unix seconds.
+func (r *archiveReader) time() time.Time {
+	return bounded(time.Unix(int64(binary.LittleEndian.Uint64(r.take(8))), 0).UTC())
+}
+
+// forecast reads a forecast of an archive.
+func (r *archiveReader) forecast(most int) archivedForecast {
+	return archivedForecast{r.hour(), r.record(most, -MaxIntensity, MaxIntensity)}
+}
+
 // hour reads an hour of the years 1970 to 2200.
 func (r *archiveReader) hour() hour {
 	h := binary.LittleEndian.Uint32(r.take(4))
@@ -248,7 +299,8 @@ func (r *archiveReader) hour() hour {
 	return hour(h)
 }
 
-func (r *archiveReader) record(most int) record {
+// record reads a record of at most some hours, with values between two bounds.
+func (r *archiveReader) record(most int, low, high float64) record {
 	read := record{first: r.hour()}
 	n := int(binary.LittleEndian.Uint16(r.take(2)))
 	if n > most {
@@ -257,8 +309,8 @@ func (r *archiveReader) record(most int) record {
 	}
 	for range n {
 		v := float64(math.Float32frombits(binary.LittleEndian.Uint32(r.take(4))))
-		if math.Abs(v) > MaxIntensity {
-			r.err = fmt.Errorf("history has an intensity of %g, want at most %.0f", v, MaxIntensity)
+		if v < low || v > high {
+			r.err = fmt.Errorf("history has a value of %g, want at most %.0f", v, high)
 		}
 		read.values = append(read.values, v)
 	}

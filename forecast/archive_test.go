@@ -41,6 +41,8 @@ func TestARestoredModelPredictsTheSame(t *testing.T) {
 		"of the past alone":                  {afterActuals(20*day, -1), 1e-3},
 		"of four weeks":                      {afterActuals(28*day, 28*day), 1e-3},
 		"of four weeks, the forecast died":   {afterActuals(28*day, 27*day), 1e-3},
+		"of the weather":                     {afterWeather(28*day, false), 1e-3},
+		"of the weather and forecasts":       {afterWeather(28*day, true), 1e-3},
 		"of forecasts alone, each half hour": {afterForecasts(20*day, 0), 20},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,6 +129,11 @@ func incompressible(days int) *Model {
 			values = append(values, 300*rng.Float64())
 		}
 		m.Receive(even(hr(n), time.Hour, values...), hr(n))
+		var w Weather
+		for i := range 9 * day {
+			w = append(w, WeatherHour{hr(n + i), 20 * rng.Float64(), 20 * rng.Float64(), 900 * rng.Float64()})
+		}
+		m.HearWeather(w, hr(n))
 		m.Observe(Slot{hr(n), hr(n + 1), 300 * rng.Float64()})
 	}
 	return m
@@ -153,8 +160,10 @@ func TestForecastsAloneDoNotPileUp(t *testing.T) {
 	}
 }
 
-func compressed(plain ...[]byte) []byte {
-	b := bytes.NewBuffer([]byte{archiveVersion})
+func compressed(plain ...[]byte) []byte { return compressedAs(archiveVersion, plain...) }
+
+func compressedAs(version byte, plain ...[]byte) []byte {
+	b := bytes.NewBuffer([]byte{version})
 	z := gzip.NewWriter(b)
 	_, _ = z.Write(bytes.Join(plain, nil))
 	_ = z.Close()
@@ -173,14 +182,26 @@ func TestRestoreRefuses(t *testing.T) {
 	none := le(0, 6)
 	newest := le(uint64(hourOf(now)), 4)
 	single := func(v float64) []byte { return le(uint64(math.Float32bits(float32(v))), 4) }
+	windy := func(rest ...[]byte) []byte {
+		return compressedAs(weatherVersion, slices.Concat([][]byte{header(now), none}, rest)...)
+	}
+	heard := func(at time.Time) []byte { return le(uint64(at.Unix()), 8) }
+	outlook := func(known int) []byte { return append(le(uint64(int(hourOf(now))+known), 4), none...) }
 	for name, tt := range map[string]struct {
 		data []byte
 		now  time.Time
 		want string
 	}{
+		"weather without records":      {windy(heard(now)), now, "cut off"},
+		"weather of tomorrow":          {windy(heard(now.Add(day*time.Hour)), none, none, none, le(0, 2)), now, ErrFromFuture.Error()},
+		"a wind that nobody survives":  {windy(heard(now), newest, le(1, 2), single(1000), none, none, le(0, 2)), now, "want at most 150"},
+		"weather of too many hours":    {windy(heard(now), newest, le(9999, 2), make([]byte, 4*9999)), now, "in a row"},
+		"outlooks that are not there":  {windy(heard(now), none, none, none, le(9, 2), outlook(-1)), now, "cut off"},
+		"outlooks in no order":         {windy(heard(now), none, none, none, le(2, 2), outlook(-1), outlook(-2)), now, "history has an outlook of"},
+		"an outlook of tomorrow":       {windy(heard(now), none, none, none, le(1, 2), outlook(day)), now, "history has an outlook of"},
 		"nothing":                      {nil, now, "begins with"},
 		"another version":              {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
-		"a version to come":            {append([]byte{archiveVersion + 1}, good[1:]...), now, "history is of version 2, want 1: " + ErrFromFuture.Error()},
+		"a version to come":            {append([]byte{weatherVersion + 1}, good[1:]...), now, "history is of version 3, want 1 or 2: " + ErrFromFuture.Error()},
 		"what is not compressed":       {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
 		"what is cut off":              {good[:len(good)/2], now, "cut off or damaged"},
 		"what is followed by more":     {append(slices.Clone(good), "more"...), now, "damaged"},
@@ -234,16 +255,18 @@ func TestADamagedHistoryIsRefused(t *testing.T) {
 func FuzzRestore(f *testing.F) {
 	var m Model
 	now := afterActuals(4*day, 4*day)(&m)
-	f.Add(m.encode(), int64(0))
-	f.Add((&Model{}).encode(), now.Unix())
-	f.Add([]byte{}, int64(1<<62))
-	f.Fuzz(func(t *testing.T, plain []byte, shift int64) {
+	for _, m := range []*Model{&m, {}, restoredWithWeather(f, now)} {
+		version, plain := m.encode()
+		f.Add(version, plain, int64(0))
+	}
+	f.Add(byte(archiveVersion), []byte{}, int64(1<<62))
+	f.Fuzz(func(t *testing.T, version byte, plain []byte, shift int64) {
 		now := now.Add(time.Duration(shift))
 		var m Model
 		if err := m.Restore(plain, now); err == nil {
 			t.Fatal("what is not compressed is restored")
 		}
-		if err := m.Restore(compressed(plain), now); err != nil {
+		if err := m.Restore(compressedAs(version, plain), now); err != nil {
 			return
 		}
 		checkSane(t, m.Predict(now, trust), now)
@@ -257,9 +280,23 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
+// restoredWithWeather returns a model that was restored, and has heard weather since.
+func restoredWithWeather(tb testing.TB, now time.Time) *Model {
+	tb.Helper()
+	var m Model
+	afterWeather(4*day, false)(&m)
+	again := &Model{}
+	if err := again.Restore(saveModel(tb, &m), now); err != nil {
+		tb.Fatal(err)
+	}
+	again.HearWeather(windy(8, 10).weather[5].weather, now)
+	return again
+}
+
 // FuzzModel lets a model receive, observe and predict as the bytes say: each step takes four bytes.
 func FuzzModel(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 1, 5, 6, 7, 2, 8, 200, 10, 3, 0, 0, 0})
+	f.Add([]byte{2, 8, 200, 10, 5, 0, 0, 0, 2, 8, 200, 10, 5, 1, 2, 3, 5, 255, 9, 9})
 	f.Add([]byte{1, 255, 0, 0, 2, 0, 255, 255, 1, 127, 3, 3, 2, 254, 9, 9, 4, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var m Model
@@ -270,7 +307,7 @@ func FuzzModel(f *testing.F) {
 			}
 			now = jumped(now, step[1])
 			value := hostile(step[2])
-			switch step[0] % 5 {
+			switch step[0] % 6 {
 			case 0:
 				width := time.Duration(1+int(step[3])) * time.Minute
 				m.Receive(even(now.Add(time.Duration(int8(step[3]))*time.Minute), width, value, hostile(step[3]), 300, value), now)
@@ -285,6 +322,8 @@ func FuzzModel(f *testing.F) {
 				m.Receive(NewSeries([]Slot{{time.Time{}, jumped(now, step[3]), value}}), now)
 			case 4:
 				m.Contributions(now, jumped(now, step[3]), trust)
+			case 5:
+				m.HearWeather(Weather{{now, value, hostile(step[3]), value}, {jumped(now, step[3]), 5, value, hostile(step[3])}}, now)
 			}
 			checkAnything(t, m.Predict(now, time.Duration(step[3])*time.Hour))
 			if n := len(m.past.actual.values); n > 2*(retentionHours+month)+2 {

@@ -16,6 +16,7 @@ const maxTextSize = 1024
 func (d Document) bounded() Document {
 	left := d
 	left.Series, left.Actuals, left.Details = maps.Clone(d.Series), maps.Clone(d.Actuals), maps.Clone(d.Details)
+	left.Weather = maps.Clone(d.Weather)
 	var problems []string
 	for i, location := range d.locations() {
 		err := d.checkLocation(location)
@@ -27,6 +28,7 @@ func (d Document) bounded() Document {
 			delete(left.Series, location)
 			delete(left.Actuals, location)
 			delete(left.Details, location)
+			delete(left.Weather, location)
 		} else if details, ok := d.Details[location]; ok {
 			details.Attribution, details.Problem = cut(details.Attribution), cut(details.Problem)
 			left.Details[location] = details

@@ -160,7 +160,7 @@ func TestTheEarlierForecastIsThatOfTheDayBefore(t *testing.T) {
 			for i, known := range tt.known {
 				s.receive(h0.plus(known), &record{h0.plus(known), []float64{float64(i), 1}})
 			}
-			got := s.newest(h0 + 1000).earlier
+			got := s.forecasts.newest(h0 + 1000).earlier
 			if (got == nil) != (tt.want < 0) || got != nil && got.values.values[0] != float64(tt.want) {
 				t.Errorf("got %+v, want number %d", got, tt.want)
 			}
@@ -169,7 +169,7 @@ func TestTheEarlierForecastIsThatOfTheDayBefore(t *testing.T) {
 }
 
 func TestRidgeFindsTheWeights(t *testing.T) {
-	var m moments
+	m := newMoments(featureCount)
 	want := vector{0: 0.5, 3: -2, 9: 1}
 	for i := range 500 {
 		var x vector

@@ -23,6 +23,13 @@ type grid struct {
 	first     hour
 	actual    []float64
 	forecasts []receivedForecast
+	weather   []receivedWeather
+}
+
+// receivedWeather is a forecast of the weather and when it was received.
+type receivedWeather struct {
+	received time.Time
+	weather  Weather
 }
 
 // receivedForecast is a forecast and when it was received.
@@ -47,6 +54,30 @@ func synthetic(seed uint64, days int, biased float64) *grid {
 	}
 	for d := range days {
 		g.announce(d*day, 96, func(h hour) float64 { return g.at(h) + biased*noon(h) + 20*rng.NormFloat64() })
+	}
+	return g
+}
+
+// windy returns a grid that is cleaner the more wind there is and the more the sun shines, and whose
+// forecasts of the weather come at six in the morning, for today and tomorrow, and are wrong by noise.
+func windy(seed uint64, days int) *grid {
+	g, rng := synthetic(seed, days, 0), rand.New(rand.NewPCG(seed, 2))
+	g.forecasts = nil
+	winds, slow := make([]float64, (days+3)*day), 0.0
+	for i := range winds {
+		slow = 0.97*slow + 0.7*rng.NormFloat64()
+		winds[i] = max(0, 7+slow)
+	}
+	sun := func(i int) float64 { return max(0, 500*noon(g.first.plus(i))) }
+	for i := range g.actual {
+		g.actual[i] = 380 - 12*winds[i] - 0.1*sun(i) + 10*rng.NormFloat64()
+	}
+	for d := range days {
+		var w Weather
+		for i := d * day; i < (d+2)*day; i++ {
+			w = append(w, WeatherHour{hr(i), max(0, winds[i]+0.5*rng.NormFloat64()), 10 + rng.NormFloat64(), sun(i)})
+		}
+		g.weather = append(g.weather, receivedWeather{hr(d*day + 6), w})
 	}
 	return g
 }
@@ -85,6 +116,11 @@ func even(start time.Time, width time.Duration, values ...float64) *Series {
 // and the actual intensity of an hour at its start. It then calls see, at the start of each hour.
 func (g *grid) tell(m *Model, from, to int, see func(now time.Time)) {
 	for n := from; n < to; n++ {
+		for _, w := range g.weather {
+			if hourOf(w.received) == g.first.plus(n) {
+				m.HearWeather(w.weather, w.received)
+			}
+		}
 		for _, i := range g.forecasts {
 			if hourOf(i.received) == g.first.plus(n) {
 				m.Receive(i.series, i.received)
@@ -157,7 +193,30 @@ func readTrace(t *testing.T, region string, days int) *grid {
 			g.actual = append(g.actual, parseNumber(t, row[1]))
 		}
 	}
+	g.weather = readWeather(t, region, startOf(g.first), startOf(g.first.plus(days*day)))
 	return g
+}
+
+// readWeather reads the weather of a real grid that is issued within some time, if there is any. It is
+// received six hours later.
+func readWeather(t *testing.T, region string, from, to time.Time) []receivedWeather {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(traceFolder(), region+".weather.csv")); err != nil {
+		return nil
+	}
+	var all []receivedWeather
+	for _, row := range readRows(t, region+".weather.csv") {
+		received := parseInstant(t, row[0]).Add(6 * time.Hour)
+		if received.Before(from) || received.After(to) {
+			continue
+		}
+		if n := len(all); n == 0 || !all[n-1].received.Equal(received) {
+			all = append(all, receivedWeather{received: received})
+		}
+		newest := &all[len(all)-1]
+		newest.weather = append(newest.weather, WeatherHour{parseInstant(t, row[1]), parseNumber(t, row[2]), parseNumber(t, row[3]), parseNumber(t, row[4])})
+	}
+	return all
 }
 
 // readRows reads a file of the traces, without its header.

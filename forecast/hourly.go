@@ -54,43 +54,52 @@ const earlierForecastHours = 18
 func (s *forecastFeatures) receive(known hour, values *record) {
 	known = known.plus(s.lag)
 	next := newHourlyForecast(known, values, &s.inForce)
-	next.earlier = s.newest(known - earlierForecastHours)
-	if n := len(s.forecasts); n > 0 && s.forecasts[n-1].knownAt == known {
-		s.forecasts = s.forecasts[:n-1]
-	}
-	s.forecasts = append(s.forecasts, next)
-	s.forget(known - maxPastAgeHours)
+	next.earlier = s.forecasts.newest(known - earlierForecastHours)
+	s.forecasts = s.forecasts.with(next)
+	s.forecasts.forget(known - maxPastAgeHours)
 	for h := known; h < s.inForce.end(); h++ {
 		s.closeHour(h)
 	}
 }
 
-// newest returns the newest forecast that was known at h, or nil.
-func (s *forecastFeatures) newest(h hour) *hourlyForecast {
-	after := sort.Search(len(s.forecasts), func(n int) bool { return s.forecasts[n].knownAt > h })
-	if after == 0 {
-		return nil
-	}
-	return s.forecasts[after-1]
-}
-
 // closeHour compares what the forecast in force said of an hour with the actual intensity.
 func (s *forecastFeatures) closeHour(h hour) {
 	said := math.NaN()
-	if f := s.newest(h); f != nil {
+	if f := s.forecasts.newest(h); f != nil {
 		said = f.at(h)
 	}
 	s.inForce.set(h, said)
 	s.actualErrors.set(h, s.past.actual.at(h)-said)
 	s.inForce.forget(h - week)
 	s.actualErrors.forget(h - week)
-	s.forget(h)
+	s.forecasts.forget(h)
+	s.outlooks.forget(h)
+}
+
+// issues are forecasts, in the order in which they became known.
+type issues []*hourlyForecast
+
+// with adds the next forecast. It replaces one that became known in the same hour.
+func (all issues) with(next *hourlyForecast) issues {
+	if n := len(all); n > 0 && all[n-1].knownAt == next.knownAt {
+		all = all[:n-1]
+	}
+	return append(all, next)
+}
+
+// newest returns the newest forecast that was known at h, or nil.
+func (all issues) newest(h hour) *hourlyForecast {
+	after := sort.Search(len(all), func(n int) bool { return all[n].knownAt > h })
+	if after == 0 {
+		return nil
+	}
+	return all[after-1]
 }
 
 // forget drops the forecasts that are needed neither at h nor to learn from the hours before.
-func (s *forecastFeatures) forget(h hour) {
-	for len(s.forecasts) > 1 && s.forecasts[1].knownAt < h-maxLeadHours-day {
-		s.forecasts[0].earlier = nil
-		s.forecasts = s.forecasts[1:]
+func (all *issues) forget(h hour) {
+	for len(*all) > 1 && (*all)[1].knownAt < h-maxLeadHours-day {
+		(*all)[0].earlier = nil
+		*all = (*all)[1:]
 	}
 }

@@ -37,24 +37,52 @@ const outlierSpreads = 10
 // towards the common weights of the bucket, and the common weights towards a prior.
 type learner struct {
 	features     featureSet
+	size         int // how many features there are
 	sums         [leadBuckets][day]moments
 	weights      [leadBuckets][day]vector
 	sampleScale  float64 // new samples weigh more, instead of old ones less
 	learnedHours int     // how many hours have been learned
-	// past is the learner that sees the past alone; nil for that learner itself.
-	past *learner
+	// beside is the learner that knows less, and is asked while this one learns: the one that sees the
+	// outlook, if there is any, and then the one that sees the past alone; nil for that one itself.
+	beside *learner
+	// besideShare is how much the learner beside this one always counts.
+	besideShare float64
 }
 
 // moments are weighted sums over samples (x, y).
 type moments struct {
-	xx [featureCount * (featureCount + 1) / 2]float64 // the sum of x·xᵀ: its lower triangle by rows
-	xy vector
+	xx []float64 // the sum of x·xᵀ: its lower triangle by rows
+	xy []float64
+}
+
+// newMoments returns the moments of no samples of some features.
+func newMoments(size int) moments {
+	values := make([]float64, size*(size+3)/2)
+	return moments{values[size:], values[:size:size]}
 }
 
 func newLearner(v featureSet) *learner {
 	l := &learner{features: v, sampleScale: 1}
-	l.fit()
+	l.grow()
 	return l
+}
+
+// grow makes room for the features that the feature set has got since. They were zero until now, so
+// that nothing is lost.
+func (l *learner) grow() {
+	size := len(l.features.names())
+	if size == l.size {
+		return
+	}
+	l.size = size
+	for k := range l.sums {
+		for g, old := range l.sums[k] {
+			l.sums[k][g] = newMoments(size)
+			copy(l.sums[k][g].xx, old.xx)
+			copy(l.sums[k][g].xy, old.xy)
+		}
+	}
+	l.fit()
 }
 
 // closeHour takes note of an hour that is over.
@@ -88,14 +116,15 @@ func (l *learner) learn(p *past, u hour) {
 }
 
 func (m *moments) add(x *vector, y, weight float64) {
-	k := 0
-	for i, xi := range x {
-		xi *= weight
+	rest := m.xx
+	for i := range m.xy {
+		xi := x[i] * weight
 		m.xy[i] += xi * y
-		for j := range i + 1 {
-			m.xx[k] += xi * x[j]
-			k++
+		row := rest[:i+1]
+		for j := range row {
+			row[j] += xi * x[j]
 		}
+		rest = rest[i+1:]
 	}
 }
 
@@ -122,7 +151,7 @@ func (l *learner) fit() {
 	firsts := bucketStarts()
 	for k := range leadBuckets {
 		n := float64(firsts[k+1] - firsts[k])
-		var all moments
+		all := newMoments(l.size)
 		for g := range l.sums[k] {
 			l.sums[k][g].times(1 / l.sampleScale)
 			all.plus(&l.sums[k][g])
@@ -148,41 +177,46 @@ func (l *learner) prior(from, to int) vector {
 
 // ridge returns the w that minimises the squared error plus pull·|w - towards|².
 func (m *moments) ridge(pull float64, towards vector) vector {
-	a, b := m.xx, m.xy
-	for i := range featureCount {
-		b[i] += pull * towards[i]
+	var a [featureCount * (featureCount + 1) / 2]float64
+	var w vector
+	copy(a[:], m.xx)
+	copy(w[:], m.xy)
+	for i := range m.xy {
+		w[i] += pull * towards[i]
 		a[i*(i+3)/2] += pull
 	}
-	return solve(&a, b)
+	solve(a[:], w[:len(m.xy)])
+	return w
 }
 
-// solve returns the x of A·x = b for a symmetric positive definite A, by Cholesky's decomposition.
-func solve(a *[featureCount * (featureCount + 1) / 2]float64, b vector) vector {
-	row := func(i int) int { return i * (i + 1) / 2 }
-	for i := range featureCount {
+// solve replaces b by the x of A·x = b for a symmetric positive definite A, by Cholesky's
+// decomposition. The lower triangle of A, by rows, is overwritten.
+func solve(a, b []float64) {
+	row := func(i int) []float64 { return a[i*(i+1)/2:] }
+	for i := range b {
+		ri := row(i)
 		for j := range i + 1 {
-			sum := a[row(i)+j]
+			rj, sum := row(j), ri[j]
 			for k := range j {
-				sum -= a[row(i)+k] * a[row(j)+k]
+				sum -= ri[k] * rj[k]
 			}
 			if i == j {
-				a[row(i)+i] = math.Sqrt(sum)
+				ri[i] = math.Sqrt(sum)
 			} else {
-				a[row(i)+j] = sum / a[row(j)+j]
+				ri[j] = sum / rj[j]
 			}
 		}
 		for k := range i {
-			b[i] -= a[row(i)+k] * b[k]
+			b[i] -= ri[k] * b[k]
 		}
-		b[i] /= a[row(i)+i]
+		b[i] /= ri[i]
 	}
-	for i := featureCount - 1; i >= 0; i-- {
-		for k := i + 1; k < featureCount; k++ {
-			b[i] -= a[row(k)+i] * b[k]
+	for i := len(b) - 1; i >= 0; i-- {
+		for k := i + 1; k < len(b); k++ {
+			b[i] -= row(k)[i] * b[k]
 		}
-		b[i] /= a[row(i)+i]
+		b[i] /= row(i)[i]
 	}
-	return b
 }
 
 // change predicts by how much the intensity at u is above the intensity at v. It returns false if
@@ -199,10 +233,13 @@ func (l *learner) change(v, u hour) (float64, bool) {
 	if learned := l.learnedShare(); learned < 1 {
 		sum = learned*sum + (1-learned)*l.unlearned(v, u)
 	}
+	if l.besideShare > 0 {
+		sum = (1-l.besideShare)*sum + l.besideShare*l.besideChange(v, u)
+	}
 	return sum, true
 }
 
-// pastShare is how much the past alone counts beside a forecast whose errors are unknown.
+// pastShare is how much the learner beside counts beside a forecast whose errors are unknown.
 const pastShare = 0.5
 
 // unlearned returns the change that is expected before the learner has learned anything: the rule of
@@ -210,15 +247,19 @@ const pastShare = 0.5
 // the intensities of the last weeks at once, but not the forecasts of these weeks.
 func (l *learner) unlearned(v, u hour) float64 {
 	rule := l.features.ruleOfThumb(v, u)
-	if l.past == nil {
-		return rule
+	for b := l.beside; b != nil; b = b.beside {
+		if change, ok := b.change(v, u); ok {
+			share := pastShare * b.learnedShare()
+			return (1-share)*rule + share*change
+		}
 	}
-	change, ok := l.past.change(v, u)
-	if !ok {
-		return rule
-	}
-	share := pastShare * l.past.learnedShare()
-	return (1-share)*rule + share*change
+	return rule
+}
+
+// besideChange returns the change that the learner beside this one expects, or no change.
+func (l *learner) besideChange(v, u hour) float64 {
+	change, _ := l.beside.change(v, u)
+	return change
 }
 
 // learnedShare returns the share of a prediction that is learned, in 0..1. The rest is the rule of
@@ -229,11 +270,15 @@ func (l *learner) learnedShare() float64 { return min(1, float64(l.learnedHours)
 func (l *learner) contributions(v, u hour) []Contribution {
 	x, _ := l.features.at(v, u)
 	var terms []Contribution
+	own := 1 - l.besideShare
 	for i, name := range l.features.names() {
-		terms = append(terms, Contribution{name, l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
+		terms = append(terms, Contribution{name, own * l.learnedShare() * l.weights[leadBucket(u.since(v))][u.ofDay()][i] * x[i]})
 	}
 	if learned := l.learnedShare(); learned < 1 {
-		terms = append(terms, Contribution{"rule of thumb, while learning", (1 - learned) * l.unlearned(v, u)})
+		terms = append(terms, Contribution{"rule of thumb, while learning", own * (1 - learned) * l.unlearned(v, u)})
+	}
+	if l.besideShare > 0 {
+		terms = append(terms, Contribution{"what the past alone tells", l.besideShare * l.besideChange(v, u)})
 	}
 	return terms
 }

@@ -41,6 +41,8 @@ const (
 	// BasisStaleForecast is a forecast that is older than it should be. It counts for as much as
 	// forecasts of its age have been worth.
 	BasisStaleForecast Basis = "stale-forecast"
+	// BasisWeather is history, and what the weather is expected to do to the intensity.
+	BasisWeather Basis = "weather"
 	// BasisHistory is history alone.
 	BasisHistory Basis = "history"
 	// BasisNothing means that nothing is known: there is too little history, and no forecast that
@@ -87,9 +89,12 @@ type knowledge struct {
 	archive    []archivedForecast // some hours apart
 	course     course             // of the forecasts received
 	received   time.Time          // when a forecast was last received, even an unchanged one
+	sky        sky
 
 	historyLearner   *learner         // sees the past alone
 	forecastLearners map[int]*learner // by how many hours late their forecasts are
+	outlookLearners  map[int]*learner // by how many hours late their outlooks are
+	response         *response        // nil until weather is received
 	hindsight        hindsight
 	differences      differenceErrors
 
@@ -130,7 +135,7 @@ func (m *Model) heard() *knowledge {
 	defer m.lock()()
 	return &knowledge{
 		past: past{actual: m.closedActuals()}, gauge: m.gauge, hasActuals: m.hasActuals, offered: m.offered,
-		archive: m.archive, course: m.course, received: m.received,
+		archive: m.archive, course: m.course, received: m.received, sky: m.sky,
 	}
 }
 
@@ -200,27 +205,33 @@ func (k *knowledge) receive(series *Series, received time.Time) {
 	k.archiveForecast(next)
 }
 
-// lastHeard returns when the newest forecast was received or until when the intensity was measured,
-// whichever is later. If there is neither, it returns the zero time or the epoch.
+// lastHeard returns when the newest forecast or weather was received or until when the intensity was
+// measured, whichever is the latest. If there is none, it returns the zero time or the epoch.
 func (m *Model) lastHeard() time.Time {
 	defer m.lock()()
-	return later(m.received, m.gauge.measuredUntil)
+	return later(later(m.received, m.sky.received), m.gauge.measuredUntil)
 }
 
-// archiveForecast archives a forecast and gives it to the learners. It replaces the newest archived
-// forecast if that is too close to the one before.
+// archiveForecast archives a forecast and gives it to the learners.
 func (k *knowledge) archiveForecast(next archivedForecast) {
 	k.forecastLearner(0)
 	for _, l := range k.forecastLearners {
 		l.features.receive(next.knownAt, &next.values)
 	}
-	if n := len(k.archive); n > 1 && k.archive[n-1].knownAt.since(k.archive[n-2].knownAt) < archiveSpacingHours {
-		k.archive = k.archive[:n-1]
+	k.archive = archived(k.archive, next, archiveSpacingHours)
+}
+
+// archived adds a forecast to an archive. It replaces the newest archived forecast if that is too close
+// to the one before.
+func archived(archive []archivedForecast, next archivedForecast, spacing int) []archivedForecast {
+	if n := len(archive); n > 1 && archive[n-1].knownAt.since(archive[n-2].knownAt) < spacing {
+		archive = archive[:n-1]
 	}
-	k.archive = append(k.archive, next)
-	for k.archive[0].knownAt < next.knownAt-retentionHours {
-		k.archive = k.archive[1:]
+	archive = append(archive, next)
+	for archive[0].knownAt < next.knownAt-retentionHours {
+		archive = archive[1:]
 	}
+	return archive
 }
 
 // followForecast takes the value that the newest forecast has for now as the actual intensity,
@@ -238,8 +249,12 @@ func (k *knowledge) freshUntil() time.Time { return k.received.Add(freshFor) }
 
 // restartAt forgets the past and goes on from an instant.
 func (k *knowledge) restartAt(at time.Time) {
-	k.past, k.gauge, k.historyLearner, k.forecastLearners = past{}, gauge{measuredUntil: at}, nil, nil
+	k.past, k.gauge = past{}, gauge{measuredUntil: at}
+	k.historyLearner, k.forecastLearners, k.outlookLearners = nil, nil, nil
 	k.hindsight, k.differences = hindsight{}, differenceErrors{}
+	if k.response != nil {
+		k.response = newResponse()
+	}
 }
 
 // measure adds what a series says of [from, to) to the gauge, and closes the hours that are over.
@@ -288,6 +303,10 @@ func (k *knowledge) closeHour(h hour, actual float64) {
 	for _, l := range k.forecastLearners {
 		l.closeHour(&k.past, h)
 	}
+	for _, l := range k.outlookLearners {
+		l.closeHour(&k.past, h)
+	}
+	k.learnResponse(h)
 	expected := k.gatherEvidence(h, h, true).at
 	k.hindsight.step(h, &k.past.actual, expected)
 	k.differences.step(h, &k.past.actual, expected)
@@ -307,21 +326,54 @@ func (k *knowledge) forecastLearner(lag int) *learner {
 	if l := k.forecastLearners[lag]; l != nil {
 		return l
 	}
-	l := newLearner(&forecastFeatures{past: &k.past, lag: lag})
-	l.past = k.learnerOfPast()
-	rest := k.archive
-	for h := k.past.actual.first; h < k.past.closedUntil(); h++ {
-		for ; len(rest) > 0 && rest[0].knownAt.plus(lag) <= h; rest = rest[1:] {
-			l.features.receive(rest[0].knownAt, &rest[0].values)
-		}
-		l.closeHour(&k.past, h)
-	}
-	for _, a := range rest {
-		l.features.receive(a.knownAt, &a.values)
+	l := k.taught(&forecastFeatures{past: &k.past, lag: lag}, lag, 0)
+	if len(k.sky.outlooks) > 0 {
+		l.beside = k.outlookLearner(0)
 	}
 	if k.forecastLearners == nil {
 		k.forecastLearners = map[int]*learner{}
 	}
 	k.forecastLearners[lag] = l
+	return l
+}
+
+// outlookBesideShare is how much the past alone counts beside an outlook.
+const outlookBesideShare = 0.2
+
+// outlookLearner returns the learner for outlooks that are lag hours late. A new learner first learns
+// from the archive.
+func (k *knowledge) outlookLearner(lag int) *learner {
+	if l := k.outlookLearners[lag]; l != nil {
+		return l
+	}
+	l := k.taught(newOutlookFeatures(&k.past, lag), 0, lag)
+	l.besideShare = outlookBesideShare
+	if k.outlookLearners == nil {
+		k.outlookLearners = map[int]*learner{}
+	}
+	k.outlookLearners[lag] = l
+	return l
+}
+
+// taught returns a learner that has learned from the archives. Forecasts and outlooks are late by some
+// hours each.
+func (k *knowledge) taught(s featureSet, forecastLag, outlookLag int) *learner {
+	l := newLearner(s)
+	l.beside = k.learnerOfPast()
+	forecasts, outlooks := k.archive, k.sky.outlooks
+	hear := func(until hour) {
+		for ; len(forecasts) > 0 && forecasts[0].knownAt.plus(forecastLag) <= until; forecasts = forecasts[1:] {
+			s.receive(forecasts[0].knownAt, &forecasts[0].values)
+		}
+		for ; len(outlooks) > 0 && outlooks[0].knownAt.plus(outlookLag) <= until; outlooks = outlooks[1:] {
+			s.receiveOutlook(outlooks[0].knownAt, &outlooks[0].values)
+			l.grow()
+		}
+	}
+	for h := range k.pastHours() {
+		hear(h)
+		l.closeHour(&k.past, h)
+	}
+	hear(math.MaxInt64)
 	return l
 }

@@ -20,6 +20,25 @@ func BenchmarkModel(b *testing.B) {
 			}
 		})
 	}
+	b.Run("update, weather every six hours and a forecast a day", func(b *testing.B) {
+		m, g := busy(b, 56, day)
+		var next int
+		tell := func(n int) {
+			if n%6 == 0 {
+				m.HearWeather(breeze(n), hr(n))
+			}
+			g.advance(m, n, day)
+		}
+		for range 60 * day {
+			tell(56*day + next)
+			next++
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			tell(56*day + next)
+			next++
+		}
+	})
 	b.Run("predict", func(b *testing.B) {
 		m, _ := busy(b, 56, day)
 		b.ReportAllocs()
@@ -60,6 +79,15 @@ func BenchmarkModel(b *testing.B) {
 		}
 		runtime.KeepAlive(models)
 	})
+}
+
+// breeze returns the weather of five days from the nth hour on.
+func breeze(n int) Weather {
+	var w Weather
+	for i := n; i < n+5*day; i++ {
+		w = append(w, WeatherHour{hr(i), 20 * irregular(hour(i), 7) / 400, irregular(hour(i), 8) / 20, 300 * max(0, noon(h0.plus(i)))})
+	}
+	return w
 }
 
 // busy returns a model of a synthetic grid with a forecast every few hours.

@@ -15,6 +15,12 @@ const trust = 30 * time.Hour
 func TestNoPredictionSeesTheFuture(t *testing.T) {
 	grids := map[string]func(t *testing.T) *grid{
 		"synthetic": func(*testing.T) *grid { return synthetic(1, 40, 50) },
+		"windy":     func(*testing.T) *grid { return windy(1, 40) },
+		"windy, with forecasts": func(*testing.T) *grid {
+			g := windy(1, 40)
+			g.forecasts = synthetic(1, 40, 50).forecasts
+			return g
+		},
 	}
 	for _, region := range traceRegions(t) {
 		grids[region] = func(t *testing.T) *grid { return readTrace(t, region, 40) }
@@ -70,6 +76,16 @@ func (g *grid) changed(n int) *grid {
 			a.series = NewSeries(slots)
 		}
 		other.forecasts = append(other.forecasts, a)
+	}
+	for _, w := range g.weather {
+		if !w.received.Before(startOf(g.first.plus(n))) {
+			w.weather = slices.Clone(w.weather)
+			for i := range w.weather {
+				w.weather[i].WindSpeed *= 0.3 + 1.4*rng.Float64()
+				w.weather[i].Temperature += 5 * rng.NormFloat64()
+			}
+		}
+		other.weather = append(other.weather, w)
 	}
 	return other
 }
@@ -290,6 +306,9 @@ func TestContributionsAddUp(t *testing.T) {
 		"of forecasts alone, while learning":     {afterForecasts(5*day, 7*time.Minute), BasisForecast},
 		"of forecasts alone, at a full hour":     {afterForecasts(5*day, 0), BasisForecast},
 		"of forecasts alone, in the last minute": {afterForecasts(25*day, 59*time.Minute), BasisForecast},
+		"of the weather, while learning":         {afterWeather(5*day, false), BasisWeather},
+		"of the weather, learned":                {afterWeather(25*day, false), BasisWeather},
+		"of a forecast and the weather":          {afterWeather(25*day, true), BasisForecast},
 		"of nothing":                             {func(*Model) time.Time { return hr(0) }, BasisNothing},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,6 +342,19 @@ func afterActuals(hours, lastForecast int) func(m *Model) time.Time {
 	return func(m *Model) time.Time {
 		g := synthetic(8, 40, 30)
 		g.forecasts = slices.DeleteFunc(g.forecasts, func(a receivedForecast) bool { return a.received.After(hr(lastForecast)) })
+		g.tell(m, 0, hours+10, nil)
+		return hr(hours + 9)
+	}
+}
+
+// afterWeather lets a model observe a windy grid for some hours and ten more, with its weather and with
+// forecasts or without.
+func afterWeather(hours int, withForecasts bool) func(m *Model) time.Time {
+	return func(m *Model) time.Time {
+		g := windy(8, 40)
+		if withForecasts {
+			g.forecasts = synthetic(8, 40, 30).forecasts
+		}
 		g.tell(m, 0, hours+10, nil)
 		return hr(hours + 9)
 	}

@@ -106,7 +106,7 @@ func (k *knowledge) learnedWith(actuals *Series) *knowledge {
 	if actuals.IsEmpty() {
 		return k.learned()
 	}
-	both := &knowledge{hasActuals: true, offered: k.offered, archive: k.archive, course: k.course, received: k.received}
+	both := &knowledge{hasActuals: true, offered: k.offered, archive: k.archive, course: k.course, received: k.received, sky: k.sky}
 	both.gauge.measuredUntil = actuals.Start()
 	if k.hasActuals {
 		both.past.actual, both.gauge = k.past.actual, k.gauge

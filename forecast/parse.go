@@ -38,6 +38,9 @@ type Document struct {
 
 	// Actuals has, for each location of which the document knows the past, what the intensity was.
 	Actuals map[string]*Series
+	// Weather has, for each location of which the document knows the weather, what is expected and, perhaps,
+	// what was.
+	Weather map[string]Weather
 	// Details has, for each location, what the document says of its series. A document that was not
 	// written by Gridlatch has none.
 	Details map[string]Details

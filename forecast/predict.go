@@ -47,6 +47,7 @@ type evidence struct {
 	learners     []*learner // the best first
 	isTrusted    bool       // the forecast counts as it comes
 	usesForecast bool       // the first learner sees the forecast
+	usesOutlook  bool       // the first learner that does not see the forecast sees the outlook
 	usesHistory  bool       // the last learner sees the past
 	isStale      bool
 	// prefersForecast says that a fresh forecast has come since the origin and that there was none
@@ -72,6 +73,7 @@ func (k *knowledge) gatherEvidence(now, origin hour, trusted bool) *evidence {
 	if n := len(k.archive); n > 0 && !e.usesForecast {
 		e.prefersForecast = !e.isStale && k.archive[n-1].knownAt > origin
 	}
+	e.addOutlookLearner()
 	if k.historyLearner != nil && k.historyLearner.learnedHours >= minHistoryHours {
 		e.usesHistory = true
 		e.learners = append(e.learners, k.historyLearner)
@@ -84,6 +86,24 @@ func (k *knowledge) gatherEvidence(now, origin hour, trusted bool) *evidence {
 func (e *evidence) addForecastLearner(l *learner) {
 	if _, reaches := l.features.at(e.origin, max(e.now, e.origin+1)); reaches && (e.isTrusted || l.learnedHours >= rampHours) {
 		e.usesForecast = true
+		e.learners = append(e.learners, l)
+	}
+}
+
+// addOutlookLearner adds a learner that sees the outlook. The outlook must reach the next hour. If it is
+// late, the learner must have learned what late outlooks are worth.
+func (e *evidence) addOutlookLearner() {
+	outlooks := e.model.sky.outlooks
+	if len(outlooks) == 0 {
+		return
+	}
+	lag := max(0, (e.now.since(outlooks[len(outlooks)-1].knownAt)-lateAfterHours)/day*day)
+	if lag > maxLatenessHours {
+		return
+	}
+	l := e.model.outlookLearner(lag)
+	if _, reaches := l.features.at(e.origin, max(e.now, e.origin+1)); reaches && (lag == 0 || l.learnedHours >= rampHours) {
+		e.usesOutlook = true
 		e.learners = append(e.learners, l)
 	}
 }
@@ -216,6 +236,8 @@ func (e *evidence) lookAhead(u hour, forecastMean float64) (float64, *learner) {
 
 func (e *evidence) basis() Basis {
 	switch {
+	case !e.usesForecast && !e.prefersForecast && e.usesOutlook:
+		return BasisWeather
 	case !e.usesForecast && !e.prefersForecast && len(e.learners) > 0:
 		return BasisHistory
 	case e.isStale:

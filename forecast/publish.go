@@ -23,6 +23,11 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 	if binaryData[actualsKey], err = encodeActuals(d.Actuals); err != nil {
 		return nil, nil, err
 	}
+	if len(d.Weather) > 0 {
+		if binaryData[weatherKey], err = encodeWeather(d.Weather); err != nil {
+			return nil, nil, err
+		}
+	}
 	details, err := json.Marshal(d.Details)
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode the details: %w", err)

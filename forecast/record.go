@@ -102,6 +102,32 @@ func (r *record) contains(o *record) bool {
 	return o.end() <= r.end()
 }
 
+// unknown returns a record of the hours of [first, end), of which nothing is known.
+func unknown(first, end hour) record {
+	r := record{first, make([]float64, end.since(first))}
+	for i := range r.values {
+		r.values[i] = math.NaN()
+	}
+	return r
+}
+
+// fillGaps interpolates between known values that are at most some hours apart.
+func (r *record) fillGaps(most int) {
+	last := -1 // the index of the last known value
+	for i, v := range r.values {
+		if math.IsNaN(v) {
+			continue
+		}
+		if last >= 0 && i-last <= most {
+			for k := last + 1; k < i; k++ {
+				share := float64(k-last) / float64(i-last)
+				r.values[k] = float64(float32((1-share)*r.values[last] + share*v))
+			}
+		}
+		last = i
+	}
+}
+
 // united returns the values of two records. Where both have a value, that of the first counts.
 func united(first, second record) record {
 	if len(first.values) == 0 || len(second.values) == 0 {

@@ -162,8 +162,12 @@ func usability(state *policy.LocationState, problem string, isDoubted bool) meta
 func byHistory(state *policy.LocationState, problem string) (status metav1.ConditionStatus, reason, message string) {
 	days, _ := state.Learned()
 	status, reason = metav1.ConditionTrue, v1alpha1.ReasonByHistory
-	message = fmt.Sprintf("no forecast in this plan: work is planned by history, %d of %d days are known", days, v1alpha1.DaysToLearn)
-	if state.Prediction.Basis != forecast.BasisHistory {
+	how := "history"
+	if state.Prediction.Basis == forecast.BasisWeather {
+		how = "weather and history"
+	}
+	message = fmt.Sprintf("no forecast in this plan: work is planned by %s, %d of %d days are known", how, days, v1alpha1.DaysToLearn)
+	if !state.IsByHistory() {
 		status, reason = metav1.ConditionFalse, v1alpha1.ReasonMissing
 		message = fmt.Sprintf("no forecast in this plan, and too little is known of the last days: work starts at once until the intensities of %d days are known; %s",
 			int(forecast.MinHistory.Hours()/24), newest(state.ActualUntil))

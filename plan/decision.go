@@ -160,8 +160,15 @@ func (d Decision) fit(sentence func(Decision) string) string {
 			reason = sentence(d)
 		}
 	}
+	if len(reason) > maxReasonSize && d.Basis == forecast.BasisWeather {
+		d.Basis = briefWeather
+		reason = sentence(d)
+	}
 	return Truncate(reason)
 }
+
+// briefWeather stands for [forecast.BasisWeather] in a sentence that is too long.
+const briefWeather forecast.Basis = "brief-weather"
 
 // Truncate shortens a message about an object to a KiB. An object with too much text cannot be
 // written at all, not even to release it.
@@ -300,6 +307,10 @@ func (d Decision) runIntensity() string {
 	switch d.Basis {
 	case forecast.BasisHistory:
 		s += " by history"
+	case forecast.BasisWeather:
+		s += " by weather and history"
+	case briefWeather:
+		s += " by weather"
 	case forecast.BasisStaleForecast:
 		s += " (stale)"
 	}

@@ -276,6 +276,11 @@ func TestAnEstimateIsToldIfItFits(t *testing.T) {
 	if diff := cmp.Diff(usual, d.Reason()); diff != "" || len(usual) > 140 {
 		t.Errorf("%d characters: %s", len(usual), diff)
 	}
+	told := d
+	told.Basis, told.Location, told.EstimatedDuration = forecast.BasisWeather, "", ""
+	if got := told.Reason(); !strings.Contains(got, " gCO2eq/kWh by weather and history, ") {
+		t.Error(got)
+	}
 	d.Start, d.Basis = d.Start.Add(42*time.Second), forecast.BasisHistory
 	const long = "waits until Nov 22 02:00:42 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 22 03:00"
 	if diff := cmp.Diff(long, d.Reason()); diff != "" {

@@ -114,6 +114,7 @@ func TestTheReasonNamesBothLocations(t *testing.T) {
 	for basis, want := range map[forecast.Basis]string{
 		forecast.BasisForecast: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH, 72 % less than the 430 in ERCOT at Nov 21 12:00; latest start Nov 21 15:00",
 		// both do not fit
+		forecast.BasisWeather: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by weather, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
 		forecast.BasisHistory: "waits until Nov 21 14:00 UTC: 120 gCO2eq/kWh in CAISO_NORTH by history, 72 % less than the 430 at Nov 21 12:00; latest start Nov 21 15:00",
 	} {
 		if d.Basis != forecast.BasisHistory {

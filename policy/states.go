@@ -82,7 +82,12 @@ func (v *LocationState) IsUsable() bool {
 // IsPlanned reports whether work can be held by the forecast or, if the provider has none, by the
 // history.
 func (v *LocationState) IsPlanned() bool {
-	return v.IsUsable() || v.LacksForecast() && v.Prediction.Basis == forecast.BasisHistory
+	return v.IsUsable() || v.LacksForecast() && v.IsByHistory()
+}
+
+// IsByHistory reports whether the prediction rests on history, alone or with the weather.
+func (v *LocationState) IsByHistory() bool {
+	return v.Prediction.Basis == forecast.BasisHistory || v.Prediction.Basis == forecast.BasisWeather
 }
 
 // Learned returns how many days the model has learned from. After [v1alpha1.DaysToLearn] days,
@@ -115,10 +120,14 @@ func (v *LocationState) usualError() *int32 {
 
 // Fallback says what happens to work without a usable forecast.
 func (v *LocationState) Fallback() string {
-	if v.Prediction.Basis == forecast.BasisHistory {
+	switch v.Prediction.Basis {
+	case forecast.BasisHistory:
 		return "work is planned by the history of the last weeks"
+	case forecast.BasisWeather:
+		return "work is planned by the weather and the history of the last weeks"
+	default:
+		return "work starts at once"
 	}
-	return "work starts at once"
 }
 
 // LocationStatuses returns the state of each location for the status of the policy, without the

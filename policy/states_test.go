@@ -108,6 +108,7 @@ func TestWhatHappensWithoutAUsableForecast(t *testing.T) {
 		forecast.BasisForecast:      {true, "work starts at once"},
 		forecast.BasisStaleForecast: {true, "work starts at once"},
 		forecast.BasisHistory:       {false, "work is planned by the history of the last weeks"},
+		forecast.BasisWeather:       {false, "work is planned by the weather and the history of the last weeks"},
 		forecast.BasisNothing:       {false, "work starts at once"},
 	} {
 		state := LocationState{Prediction: forecast.Prediction{Basis: basis}}
@@ -210,6 +211,7 @@ func TestHistoryCountsAsPlannedOnlyWhereNoForecastIsMissing(t *testing.T) {
 	}{
 		"a forecast":                           {LocationState{Prediction: forecast.Prediction{Basis: forecast.BasisForecast}}, true},
 		"history, where there is no forecast":  {LocationState{Details: lacks, Prediction: forecast.Prediction{Basis: forecast.BasisHistory}}, true},
+		"the weather, without a forecast":      {LocationState{Details: lacks, Prediction: forecast.Prediction{Basis: forecast.BasisWeather}}, true},
 		"history, where a forecast is missing": {LocationState{Prediction: forecast.Prediction{Basis: forecast.BasisHistory}}, false},
 		"nothing, where there is no forecast":  {LocationState{Details: lacks, Prediction: forecast.Prediction{Basis: forecast.BasisNothing}}, false},
 	} {

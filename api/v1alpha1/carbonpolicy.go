@@ -198,6 +198,8 @@ type Bucket struct {
 }
 
 // ForecastSource says where the forecast comes from, and how long it can be used.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.weather) || has(self.provider)",message="weather needs provider, which tells how the intensity was"
 type ForecastSource struct {
 	// provider is who knows the grid. Gridlatch then asks the provider, and writes what it says to
 	// the ConfigMap carbon-intensity-NAME in the namespace of Gridlatch, where NAME is the name of
@@ -207,6 +209,12 @@ type ForecastSource struct {
 	// provider.
 	// +optional
 	Provider *ForecastProvider `json:"provider,omitempty"`
+
+	// weather is who knows the weather. Gridlatch then learns how the intensity of each location answers
+	// to wind, sun and temperature, and makes a forecast of its own. So good plans need no provider with
+	// a forecast, only one that knows the past. With a forecast of the provider, both count.
+	// +optional
+	Weather *WeatherSource `json:"weather,omitempty"`
 
 	// configMap is where somebody else writes the forecast, such as a carbon-intensity exporter.
 	// With a provider, configMap is not read.
@@ -259,6 +267,12 @@ type Location struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Zone string `json:"zone,omitempty"`
+	// weatherPoints are the places whose mean weather counts at this location, best where the wind farms
+	// are. Without points, Gridlatch uses its own table of the zones of the provider.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	WeatherPoints []WeatherPoint `json:"weatherPoints,omitempty"`
 	// nodeSelector has the labels of the nodes that draw their power at this location. A node with
 	// the labels of several locations belongs to the first of them. If at least two locations have
 	// a nodeSelector, work runs where it is cleanest, unless the work is pinned to one location.

@@ -47,6 +47,55 @@ type ForecastProvider struct {
 	HTTP *HTTPProvider `json:"http,omitempty"`
 }
 
+// WeatherSource is who knows the weather.
+//
+// +kubebuilder:validation:XValidation:rule="(self.type == 'HTTP') == has(self.url)",message="must have url with the type HTTP, and with no other type"
+// +kubebuilder:validation:XValidation:rule="self.type != 'OpenMeteo' || has(self.secretRef) || has(self.baseURL) || (has(self.acceptNonCommercial) && self.acceptNonCommercial)",message="the free service of OpenMeteo is for uses that are not commercial: must have acceptNonCommercial: true, or secretRef, or baseURL"
+type WeatherSource struct {
+	// type names the source. METNorway covers the Earth, needs no key, and allows commercial use.
+	// OpenMeteo also has the weather of the last three months, so that Gridlatch learns from them at
+	// once. HTTP is a URL of your own.
+	// +required
+	// +unionDiscriminator
+	// +kubebuilder:validation:Enum=METNorway;OpenMeteo;HTTP
+	Type string `json:"type"`
+	// secretRef names the Secret with the key of OpenMeteo or of your server, under key, in the
+	// namespace of Gridlatch.
+	// +optional
+	SecretRef *SecretReference `json:"secretRef,omitempty"`
+	// baseURL is the address of the source, if Gridlatch asks through a gateway or asks a server of
+	// your own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^?#\s]*)?$`
+	BaseURL string `json:"baseURL,omitempty"`
+	// acceptNonCommercial says that your use is not commercial. The free service of OpenMeteo is for such
+	// uses only.
+	// +optional
+	AcceptNonCommercial bool `json:"acceptNonCommercial,omitempty"`
+	// url is for the type HTTP. It answers with CSV that has the columns timestamp, wind_speed_10m (in
+	// m/s), temperature_2m (in degrees Celsius) and shortwave_radiation (in W/m2), or with what MET
+	// Norway or Open-Meteo answer. {zone} stands for the zone.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+([/?][^#\s]*)?$`
+	URL string `json:"url,omitempty"`
+}
+
+// WeatherPoint is a place on Earth, in degrees with up to four decimals.
+type WeatherPoint struct {
+	// latitude is from -90 to 90, such as "54.31". North is positive.
+	// +required
+	// +kubebuilder:validation:MaxLength=9
+	// +kubebuilder:validation:Pattern=`^-?(90([.]0{1,4})?|[0-8]?[0-9]([.][0-9]{1,4})?)$`
+	Latitude string `json:"latitude"`
+	// longitude is from -180 to 180, such as "9.66". East is positive.
+	// +required
+	// +kubebuilder:validation:MaxLength=9
+	// +kubebuilder:validation:Pattern=`^-?(180([.]0{1,4})?|(1[0-7]|[0-9])?[0-9]([.][0-9]{1,4})?)$`
+	Longitude string `json:"longitude"`
+}
+
 // SecretReference names a Secret in the namespace of Gridlatch.
 type SecretReference struct {
 	// name is the name of the Secret. The Role gridlatch-export lists the names that Gridlatch may

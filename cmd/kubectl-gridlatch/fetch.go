@@ -20,6 +20,7 @@ import (
 type fetchFlags struct {
 	provider   providerFlags
 	span       spanFlags
+	weather    weatherFlags
 	isForecast bool
 	file       string
 	output     string
@@ -29,11 +30,13 @@ func newFetch(e env) *cobra.Command {
 	f := &fetchFlags{}
 	cmd := &cobra.Command{
 		Use:   "fetch --provider NAME --zone ZONE",
-		Short: "Fetch the past or the forecast of a zone from a provider",
-		Long: `Fetch the past or the forecast of a zone from a provider, and print CSV:
+		Short: "Fetch the past, the forecast or the weather of a zone",
+		Long: `Fetch the past or the forecast of a zone from a provider, or its weather, and print CSV:
 
   timestamp,intensity         of the past, as simulate --actual reads it
   issued,timestamp,intensity  of the forecast as it is now, as simulate --forecast reads it
+  issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation
+                              of the weather as it is expected now, as simulate --weather reads it
 
 A timestamp is the beginning of a slot, in UTC. The intensity is in gCO2eq/kWh. With
 -o json, the output is the array of the carbon-intensity exporter, as plan reads it.
@@ -53,6 +56,9 @@ the past can be fetched, this part is printed, and the exit code is 3.
   # The forecast as it is now, for a plan
   kubectl gridlatch fetch --provider uk-carbon-intensity --zone GB --forecast -o json | kubectl gridlatch plan -
 
+  # The weather where the wind farms are; once a day, this makes a file for simulate --weather
+  kubectl gridlatch fetch --weather met-norway --zone DE --provider energy-charts
+
   # With a key
   ELECTRICITY_MAPS_TOKEN=$(pass show electricity-maps) kubectl gridlatch fetch --provider electricity-maps --zone DE
   kubectl gridlatch fetch --provider watttime --zone CAISO_NORTH --key-file watttime.txt`,
@@ -62,6 +68,9 @@ the past can be fetched, this part is printed, and the exit code is 3.
 	cmd.Flags().SortFlags = false
 	f.provider.bind(cmd)
 	f.span.bind(cmd.Flags())
+	cmd.Flags().StringVar(&f.weather.source, "weather", "", "fetch the weather from met-norway or open-meteo, in place of the intensity")
+	cmd.Flags().BoolVar(&f.weather.isNonCommercial, "non-commercial", false, "weather of open-meteo: your use is not commercial; otherwise GRIDLATCH_KEY has your key")
+	cmd.Flags().StringVar(&f.weather.points, "points", "", "weather: where it counts, as LATITUDE,LONGITUDE;… (default: a table of the zones)")
 	cmd.Flags().BoolVar(&f.isForecast, "forecast", false, "fetch the forecast as it is now, in place of the past")
 	cmd.Flags().StringVar(&f.file, "file", "", "write into this file, in place of standard output")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "json; CSV if not given")
@@ -72,6 +81,9 @@ the past can be fetched, this part is printed, and the exit code is 3.
 func (f *fetchFlags) run(ctx context.Context, e env, set *pflag.FlagSet) error {
 	if f.output != "" && f.output != "json" {
 		return wrong("output", f.output, errors.New("want json, or nothing for CSV; --file names a file"))
+	}
+	if f.weather.source != "" {
+		return f.runWeather(ctx, e)
 	}
 	for _, flag := range f.span.names() {
 		if f.isForecast && set.Changed(flag) {

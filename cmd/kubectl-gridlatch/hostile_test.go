@@ -280,6 +280,7 @@ func commandLines(f files) map[string][][]string {
 		"simulate": {
 			{"--actual", f.actual, "--cells", "--plot", f.plot}, {"--actual", f.actual, "-o", "json"}, {"--actual", f.header}, {"--actual", f.cells}, {"--actual", f.missing},
 			{"--actual", f.actual, "--jobs", f.jobs}, {"--actual", f.actual, "--policy", hostileText}, {"--actual", f.actual, "--starts", f.missing}, {"--actual", f.actual, "--forecast", f.cells},
+			{"--actual", f.actual, "--weather", f.cells}, {"--actual", f.actual, "--weather", f.missing}, {"--actual", f.actual, "--weather-delay", hostileText},
 			{"--actual", f.actual, "--durations", hostileText}, {"--actual", f.actual, "--ceiling", hostileText}, {"--actual", f.actual, "--plot", hostileText},
 			{"--actual", f.actual, "--interruptible", "--restart-cost", hostileText}, {"--actual", f.actual, "--interruptible", "--jobs", f.jobs, "--plot", f.plot},
 			{"--actual", f.actual, "--parallelism", hostileText}, {"--actual", f.actual, "--parallelism", "1-9", "--speedup", hostileText},

@@ -150,6 +150,8 @@ func TestMistakesAreExplained(t *testing.T) {
 		"a bad history":           {[]string{"simulate", "--actual", grid, "--history", "-1"}, 2, `--history "-1": want days from 0 to 3660`},
 		"a bad ceiling":           {[]string{"simulate", "--actual", grid, "--ceiling", "many"}, 2, `--ceiling "many": buckets[0]: "many": want a ceiling from 0 to 2147483647 pods, such as 437=110 or 30`},
 		"a bad multiple":          {[]string{"simulate", "--actual", grid, "--ceiling", "-3x"}, 2, `--ceiling "-3x": want a multiple of the mean above 0 and up to 1000, such as 3x`},
+		"a bad weather delay":     {[]string{"simulate", "--actual", grid, "--weather-delay", "soon"}, 2, `--weather-delay "soon": `},
+		"no weather":              {[]string{"simulate", "--actual", grid, "--weather", grid}, 1, `grid.csv, line 1: no column "issued": want the columns issued,timestamp[,wind_speed_10m]`},
 		"a bad restart cost":      {[]string{"simulate", "--actual", grid, "--interruptible", "--restart-cost", "-1h"}, 2, `--restart-cost "-1h": want`},
 		"a bad least run":         {[]string{"simulate", "--actual", grid, "--interruptible", "--min-run", "soon"}, 2, `--min-run "soon": want`},
 		"too many segments":       {[]string{"simulate", "--actual", grid, "--interruptible", "--segments", "4"}, 2, `--segments "4": want 2 or 3`},

@@ -37,6 +37,7 @@ type simulateFlags struct {
 	from, to                   string
 	policies                   []string
 	actualDelay, forecastDelay string
+	weatherDelay               string
 	maxAge                     string
 	starts, plot               string
 	withCells                  bool
@@ -50,12 +51,16 @@ was known then. The past of the grid comes from a file, or from a provider.
 
   --actual    CSV timestamp,intensity            what really was, in gCO2eq/kWh
   --forecast  CSV issued,timestamp,intensity     what was forecast, and when
+  --weather   CSV issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation
+              what weather was forecast, and when, in m/s, degrees Celsius and W/m2
   --jobs      CSV arrival,duration,slack[,weight]
 A timestamp is the beginning of a slot, in RFC 3339 (UTC, if it has no zone). A slot is
 as long as the timestamps are apart. Other columns are ignored. The usual names of
 columns are known, such as those in files of Electricity Maps: datetime,
 carbon_intensity.
-Without --forecast, the model has only the past of the grid.
+Without --forecast, the model has only the past of the grid. With --weather, the model
+makes a forecast of its own: it learns how the intensity answers to the weather. Of the
+last three columns of the weather, one is enough. Wind at 100 m is better than at 10 m.
 
 A row that cannot be read is left out. If a row comes twice, the first one counts. As in
 a cluster, values that cannot be true are ignored: values that stand for a missing one,
@@ -110,6 +115,9 @@ func newSimulate(e env) *cobra.Command {
   # With the forecasts of that time, and your own jobs
   kubectl gridlatch simulate --actual DE.actual.csv --forecast DE.forecast.csv --jobs nightly.csv
 
+  # Without a provider's forecast, but with the forecasts of the weather
+  kubectl gridlatch simulate --actual DE.actual.csv --weather DE.weather.csv
+
   # No more than 30 jobs at once, or three times as many as run on average
   kubectl gridlatch simulate --actual DE.actual.csv --ceiling 30 --policy gridlatch,greedy,foresight
   kubectl gridlatch simulate --actual DE.actual.csv --ceiling 3x
@@ -126,7 +134,7 @@ func newSimulate(e env) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), e, cmd.Flags()) },
 	}
 	f.bind(cmd)
-	for _, flag := range []string{"actual", "forecast", "jobs", "starts"} {
+	for _, flag := range []string{"actual", "forecast", "weather", "jobs", "starts"} {
 		_ = cmd.MarkFlagFilename(flag, "csv") // the flags exist
 	}
 	return cmd
@@ -137,6 +145,7 @@ func (f *simulateFlags) bind(cmd *cobra.Command) {
 	flags.SortFlags = false
 	flags.StringVar(&f.files.Actual, "actual", "", "CSV of the intensities that were; - for standard input")
 	flags.StringVar(&f.files.Forecast, "forecast", "", "CSV of the forecasts")
+	flags.StringVar(&f.files.Weather, "weather", "", "CSV of the forecasts of the weather")
 	flags.StringVar(&f.files.Jobs, "jobs", "", "CSV of jobs, in place of --durations, --slacks and --every")
 	flags.StringSliceVar(&f.invented.Durations, "durations", []string{"1h", "4h", "12h"}, "how long jobs run")
 	flags.StringSliceVar(&f.invented.Slacks, "slacks", []string{"6h", "12h", "24h", "48h"}, "how long jobs can wait")
@@ -153,6 +162,7 @@ func (f *simulateFlags) bind(cmd *cobra.Command) {
 	flags.Float64Var(&f.terms.HistoryDays, "history", 28, "how many days before --from the model has seen; 0 for a cold start")
 	flags.StringVar(&f.actualDelay, "actual-delay", "0", "how long after the beginning of its slot an intensity is known")
 	flags.StringVar(&f.forecastDelay, "forecast-delay", "0", "how long after it was issued a forecast is received")
+	flags.StringVar(&f.weatherDelay, "weather-delay", "6h", "how long after it was issued a forecast of the weather is received")
 	flags.StringVar(&f.maxAge, "max-age", "24h", "do not use a forecast that is older")
 	flags.BoolVar(&f.withCells, "cells", false, "also show each duration and slack")
 	flags.StringVar(&f.starts, "starts", "", "write arrival,duration,slack,start,policy of every job to this CSV; and the end\nof each run, if jobs can be paused or run wider")
@@ -273,6 +283,7 @@ func (f *simulateFlags) readNumbers(r *replay.Replay) error {
 	}{
 		{"actual-delay", f.actualDelay, &r.Setup.ActualDelay},
 		{"forecast-delay", f.forecastDelay, &r.Setup.ForecastDelay},
+		{"weather-delay", f.weatherDelay, &r.Setup.WeatherDelay},
 		{"max-age", f.maxAge, &r.Setup.MaxAge},
 	} {
 		var err error

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"sync"
+	"time"
 )
 
 const (
@@ -25,6 +26,7 @@ type responseCache struct {
 
 type cachedResponse struct {
 	etag, modified string
+	expires        time.Time // zero if the server does not say
 	body           []byte
 	size           int // of all that the entry takes
 }
@@ -47,12 +49,41 @@ func (c *responseCache) prepare(url string, header http.Header) []byte {
 	return known.body
 }
 
+// fresh returns a response that has not expired, or nil. A response that is good for longer than a day is
+// an error of its server, or of the clock.
+func (c *responseCache) fresh(url string, now time.Time) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.entries[url]; ok && now.Before(known.expires) && known.expires.Sub(now) <= maxFreshTime {
+		return known.body
+	}
+	return nil
+}
+
+// maxFreshTime bounds for how long a server is not asked.
+const maxFreshTime = 24 * time.Hour
+
+// renew notes until when a response is good that has not changed.
+func (c *responseCache) renew(url string, header http.Header) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known, ok := c.entries[url]; ok {
+		known.expires = expiryOf(header)
+		c.entries[url] = known
+	}
+}
+
+func expiryOf(header http.Header) time.Time {
+	expires, _ := http.ParseTime(header.Get("Expires")) // zero if there is none
+	return expires
+}
+
 // keep notes a response. It forgets the oldest ones if all are too large together.
 func (c *responseCache) keep(url string, header http.Header, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forget(url)
-	entry := cachedResponse{etag: header.Get("ETag"), modified: header.Get("Last-Modified"), body: bytes.Clone(body)}
+	entry := cachedResponse{etag: header.Get("ETag"), modified: header.Get("Last-Modified"), expires: expiryOf(header), body: bytes.Clone(body)}
 	entry.size = len(body) + 2*len(url) + len(entry.etag) + len(entry.modified) + cachedOverhead
 	if entry.etag == "" && entry.modified == "" || entry.size > maxCachedSize/4 {
 		return

@@ -74,6 +74,8 @@ type request struct {
 	url     string
 	header  http.Header
 	secrets []Secret
+	// keepsUntilExpiry says that the server must not be asked again before its response expires.
+	keepsUntilExpiry bool
 }
 
 // newClient makes a client that asks no more often than a limit allows.
@@ -141,6 +143,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // get returns the body of a successful response. It tries again as long as that may help.
 func (c *client) get(ctx context.Context, r request) ([]byte, error) {
+	if r.keepsUntilExpiry {
+		if body := c.cache.fresh(r.url, c.options.Now()); body != nil {
+			return body, nil
+		}
+	}
 	for attempt := 1; ; attempt++ {
 		body, err := c.try(ctx, r)
 		if err == nil {
@@ -181,6 +188,7 @@ func (c *client) try(ctx context.Context, r request) ([]byte, error) {
 	defer response.Body.Close()
 	if known != nil && response.StatusCode == http.StatusNotModified {
 		c.observe(OutcomeNotModified, response)
+		c.cache.renew(r.url, response.Header)
 		return known, nil
 	}
 	if response.StatusCode != http.StatusOK {

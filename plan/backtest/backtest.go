@@ -30,6 +30,7 @@ import (
 type Model interface {
 	Receive(series *forecast.Series, received time.Time) forecast.Verdict
 	Observe(slot forecast.Slot)
+	HearWeather(issue forecast.Weather, received time.Time)
 	Predict(now time.Time, maxAge time.Duration) forecast.Prediction
 }
 
@@ -38,14 +39,17 @@ type Setup struct {
 	Actuals Actuals
 	// Documents are ascending. A grid without a forecast has none.
 	Documents []Document
-	Jobs      []Job
+	// Weather is ascending. A grid whose weather nobody forecasts has none.
+	Weather []WeatherIssue
+	Jobs    []Job
 	// Jobs that arrive in [From, To) count. The model learns before that time, too, and during it.
 	From, To time.Time
 	// History is how much of the past the model has seen at From; 0 is a cold start.
 	History time.Duration
 	// ActualDelay is how long after the start of a slot its intensity becomes known. ForecastDelay
-	// is how long after its time of issue a forecast is received.
-	ActualDelay, ForecastDelay time.Duration
+	// and WeatherDelay are how long after its time of issue a forecast, of the intensity or of the
+	// weather, is received.
+	ActualDelay, ForecastDelay, WeatherDelay time.Duration
 	// MaxAge is how old a forecast may be to be trusted.
 	MaxAge time.Duration
 	Terms  plan.Terms

@@ -42,7 +42,8 @@ func (b *believer) Receive(series *forecast.Series, _ time.Time) forecast.Verdic
 	b.newest = series
 	return forecast.Verdict{Believed: series}
 }
-func (b *believer) Observe(forecast.Slot) {}
+func (b *believer) Observe(forecast.Slot)                   {}
+func (b *believer) HearWeather(forecast.Weather, time.Time) {}
 func (b *believer) Predict(time.Time, time.Duration) forecast.Prediction {
 	return forecast.Prediction{Series: b.newest, Basis: forecast.BasisForecast}
 }
@@ -251,96 +252,6 @@ func grid(random *rand.Rand) (backtest.Actuals, []backtest.Document) {
 		documents = append(documents, backtest.Document{Issued: at(float64(24 * d)), Series: hourly(24*d, ahead...)})
 	}
 	return actual(values...), documents
-}
-
-// TestNoLookAhead changes everything that becomes known after a moment, and compares the starts up
-// to that moment.
-func TestNoLookAhead(t *testing.T) {
-	actuals, documents := grid(rand.New(rand.NewPCG(1, 2)))
-	from, to := at(20*24), at(36*24)
-	jobs, err := backtest.RegularJobs(from, to, 5*hour, []time.Duration{hour, 150 * time.Minute, 12 * hour}, []time.Duration{6 * hour, 48 * hour})
-	if err != nil {
-		t.Fatal(err)
-	}
-	policies := []backtest.Policy{
-		{Kind: backtest.Gridlatch}, {Kind: backtest.Greedy}, {Kind: backtest.LowestSlot},
-		{Kind: backtest.AtPercentile, Value: 20}, {Kind: backtest.AtThreshold, Value: 250},
-	}
-	flat, err := plan.ParseBuckets("12")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, ceiling := range map[string]plan.Buckets{"without a ceiling": {}, "below a ceiling": flat} {
-		t.Run(name, func(t *testing.T) {
-			setup := backtest.Setup{
-				Actuals: actuals, Documents: documents, Jobs: jobs, From: from, To: to, History: 20 * 24 * hour,
-				MaxAge: 24 * hour, Terms: plan.Terms{WaitPrice: 0.001, MinGain: 0.01}, Ceiling: ceiling,
-			}
-			plain, err := setup.Run(t.Context(), policies...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cuts := []time.Time{at(22*24 + 7), at(26 * 24), at(30*24 + 13.5)}
-			if testing.Short() {
-				cuts = cuts[:1]
-			}
-			for i, cut := range cuts {
-				seed := uint64(i + 1)
-				random := rand.New(rand.NewPCG(seed, seed))
-				changed := setup
-				changed.Actuals, changed.Documents = disturb(random, actuals, documents, cut)
-				other, err := changed.Run(t.Context(), policies...)
-				if err != nil {
-					t.Fatal(err)
-				}
-				compareStarts(t, plain, other, cut)
-			}
-		})
-	}
-}
-
-// disturb changes the actual intensities of slots that begin after the cut, and the forecasts after
-// it.
-func disturb(random *rand.Rand, actuals backtest.Actuals, documents []backtest.Document, cut time.Time) (backtest.Actuals, []backtest.Document) {
-	slots := actuals.Series.Slots()
-	for i := range slots {
-		if slots[i].Start.After(cut) {
-			slots[i].Intensity *= 0.3 + 1.4*random.Float64()
-		}
-	}
-	var others []backtest.Document
-	for _, document := range documents {
-		ahead := document.Series.Slots()
-		for i := range ahead {
-			if document.Issued.After(cut) {
-				ahead[i].Intensity *= 0.3 + 1.4*random.Float64()
-			}
-		}
-		others = append(others, backtest.Document{Issued: document.Issued, Series: forecast.NewSeries(ahead)})
-	}
-	return backtest.Actuals{Series: forecast.NewSeries(slots), SlotWidth: actuals.SlotWidth}, others
-}
-
-// compareStarts wants all starts up to the cut to be the same, and some later starts to differ for
-// every policy.
-func compareStarts(t *testing.T, plain, other backtest.Result, cut time.Time) {
-	t.Helper()
-	for k, run := range plain.Runs {
-		differ := 0
-		for i, start := range run.Starts {
-			again := other.Runs[k].Starts[i]
-			switch {
-			case start.Equal(again):
-			case !start.After(cut) || !again.After(cut):
-				t.Errorf("%s, cut at %s: the start of job %d moved from %s to %s", run.Policy, cut, i, start, again)
-			default:
-				differ++
-			}
-		}
-		if differ == 0 {
-			t.Errorf("%s, cut at %s: no start after it moved, though all intensities did", run.Policy, cut)
-		}
-	}
 }
 
 // TestPoliciesDoNotSeeOneAnother wants each policy to do what it does alone.

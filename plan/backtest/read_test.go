@@ -1,11 +1,13 @@
 package backtest_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gridlatch/gridlatch/forecast"
 	"github.com/gridlatch/gridlatch/plan/backtest"
@@ -111,6 +113,44 @@ func TestReadForecasts(t *testing.T) {
 	}
 }
 
+func TestReadWeather(t *testing.T) {
+	nan := math.NaN()
+	at := func(hours float64, wind, temperature, sun float64) forecast.WeatherHour {
+		return forecast.WeatherHour{Start: at(hours), WindSpeed: wind, Temperature: temperature, SolarRadiation: sun}
+	}
+	const head, first = "issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation\n", "2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,"
+	for name, tt := range map[string]struct {
+		text    string
+		want    []forecast.WeatherHour
+		unknown int
+		rows    backtest.SkippedRows
+	}{
+		"all columns":          {head + first + "5,-3.5,0\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,6,1,100\n", []forecast.WeatherHour{at(0, 5, -3.5, 0), at(1, 6, 1, 100)}, 0, backtest.SkippedRows{}},
+		"no order":             {head + "2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,6,1,100\n" + first + "5,-3.5,0\n", []forecast.WeatherHour{at(0, 5, -3.5, 0), at(1, 6, 1, 100)}, 0, backtest.SkippedRows{}},
+		"wind alone":           {"issued,timestamp,Wind_Speed_100m\n" + first + "9\n", []forecast.WeatherHour{at(0, 9, nan, nan)}, 0, backtest.SkippedRows{}},
+		"the higher wind":      {"issued,timestamp,wind_speed_10m,wind_speed_100m\n" + first + "5,9\n", []forecast.WeatherHour{at(0, 9, nan, nan)}, 0, backtest.SkippedRows{}},
+		"columns with units":   {"issued,time,wind_speed_10m (m/s),temperature_2m (°C),shortwave_radiation (W/m²)\n" + first + "5,6,7\n", []forecast.WeatherHour{at(0, 5, 6, 7)}, 0, backtest.SkippedRows{}},
+		"values that are none": {head + first + ",NaN,1e999\n", []forecast.WeatherHour{at(0, nan, nan, nan)}, 3, backtest.SkippedRows{}},
+		"rows that do not count": {
+			head + "yesterday,2021-07-01T00:00:00Z,1,1,1\n" + first + "5,6,7\n" + first + "8,8,8\n", []forecast.WeatherHour{at(0, 5, 6, 7)}, 0,
+			backtest.SkippedRows{Unreadable: 1, Problem: `w.csv, line 2, column 1: issued "yesterday": want RFC 3339 in the years 2000 to 2200, such as 2021-07-01T00:00:00Z`, Repeated: 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := backtest.ReadWeather("w.csv", strings.NewReader(tt.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := backtest.WeatherIssues{
+				Issues: []backtest.WeatherIssue{{Issued: tt.want[0].Start, Weather: tt.want}}, Hours: len(tt.want), UnknownValues: tt.unknown, Skipped: tt.rows,
+			}
+			if diff := cmp.Diff(want, got, cmpopts.EquateNaNs()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 func TestReadJobs(t *testing.T) {
 	got, err := backtest.ReadJobs("jobs.csv", strings.NewReader("arrival,duration,slack,weight\n2021-07-01T05:00:00Z,90m,1d12h,2.5\n2021-07-01T00:00:00Z,PT2H,0,1\n"))
 	want := []backtest.Job{
@@ -128,6 +168,7 @@ func TestReadJobs(t *testing.T) {
 
 func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 	const head, first = "timestamp,intensity\n", "2021-07-01T00:00:00Z,1\n"
+	const weather = "issued,timestamp[,wind_speed_10m][,temperature_2m][,shortwave_radiation]"
 	const few, enough = "f.csv has ", ": want at least two, since the distance of two timestamps is the width of a slot"
 	const more = enough + "; 1 cannot be read, the first: "
 	tests := map[string]struct {
@@ -162,6 +203,9 @@ func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 		"a bad duration":          {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1,2h\n", want: `f.csv, line 2, column 22: duration "1": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a negative slack":        {read: "jobs", text: "arrival,duration,slack\n2021-07-01T00:00:00Z,1h,-2h\n", want: `f.csv, line 2, column 25: slack "-2h": want a duration such as 90m, 8h, 1d12h or PT8H`},
 		"a weight of nothing":     {read: "jobs", text: "arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0\n", want: `f.csv, line 2, column 28: weight "0": want a number above 0 and up to 1000000000`},
+		"weather of no time":      {read: "weather", text: "timestamp,wind\n2021-07-01T00:00:00Z,1\n", want: `f.csv, line 1: no column "issued": want the columns ` + weather},
+		"weather without a row":   {read: "weather", text: "issued,timestamp,wind\n", want: `f.csv has no usable row`},
+		"weather of nothing":      {read: "weather", text: "issued,timestamp,rain\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n", want: `f.csv, line 1: no weather: want one of the columns wind_speed_10m, temperature_2m, shortwave_radiation`},
 		"an unknown job column":   {read: "jobs", text: "arrival,duration,slack,name\n", want: `f.csv, line 1, column 24: "name": want the columns arrival,duration,slack[,weight]`},
 	}
 	for name, tt := range tests {
@@ -177,6 +221,8 @@ func read(kind, text string) (err error) {
 	switch kind {
 	case "forecast":
 		_, err = backtest.ReadForecasts("f.csv", strings.NewReader(text))
+	case "weather":
+		_, err = backtest.ReadWeather("f.csv", strings.NewReader(text))
 	case "jobs":
 		_, err = backtest.ReadJobs("f.csv", strings.NewReader(text))
 	default:
@@ -220,10 +266,11 @@ func TestRegularJobs(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add("timestamp,intensity\n2021-07-01T00:00:00Z,1\n2021-07-01T01:00:00Z,2\n")
 	f.Add("issued,timestamp,intensity\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,1\n")
+	f.Add("issued,timestamp,wind_speed_10m,temperature_2m\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1,\n2021-07-01T00:00:00Z,2021-07-01T01:00:00Z,NaN,1e999\n")
 	f.Add("arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0.5\n")
 	f.Add("\ufeff\"timestamp\",intensity\r\n\"2021\n,")
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, kind := range []string{"", "forecast", "jobs"} {
+		for _, kind := range []string{"", "forecast", "weather", "jobs"} {
 			if err := read(kind, text); err != nil && (!strings.HasPrefix(err.Error(), "f.csv") || strings.Contains(err.Error(), "\n")) {
 				t.Errorf("error %q, want one line that begins with the file's name", err)
 			}

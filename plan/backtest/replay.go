@@ -3,7 +3,6 @@ package backtest
 import (
 	"context"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -88,6 +87,9 @@ func moments(s Setup, jobs []Job, from, to time.Time) []time.Time {
 	for _, document := range s.Documents {
 		all = append(all, document.Issued.Add(s.ForecastDelay))
 	}
+	for _, issue := range s.Weather {
+		all = append(all, issue.Issued.Add(s.WeatherDelay))
+	}
 	for _, job := range jobs {
 		all = append(all, job.Arrival)
 	}
@@ -141,53 +143,6 @@ func (r *replay) act(now time.Time, all bool) {
 		}
 	}
 }
-
-// news is what becomes known as time passes.
-type news struct {
-	slots         []forecast.Slot // not given to the model yet
-	documents     []Document      // not given to the model yet
-	actualDelay   time.Duration
-	forecastDelay time.Duration
-	newest        forecast.Slot // the last slot that was given to the model
-	doubted       int           // forecast values that the model did not believe
-}
-
-// newNews begins with what a program that was started at From - History would have seen. The
-// forecast in force then counts as received.
-func newNews(s Setup) news {
-	begin := s.From.Add(-s.History)
-	n := news{
-		slots: s.Actuals.Series.Slots(), documents: s.Documents,
-		actualDelay: s.ActualDelay, forecastDelay: s.ForecastDelay,
-	}
-	n.slots = n.slots[sort.Search(len(n.slots), func(i int) bool { return n.slots[i].End.After(begin) }):]
-	later := sort.Search(len(n.documents), func(i int) bool { return n.documents[i].Issued.Add(n.forecastDelay).After(begin) })
-	n.documents = n.documents[max(later-1, 0):]
-	return n
-}
-
-// tell gives the model everything that is known at now, in the order in which it became known. At
-// one moment forecasts come first.
-func (n *news) tell(m Model, now time.Time) {
-	for {
-		isDocument := len(n.documents) > 0 && !n.forecastKnownAt().After(now)
-		isSlot := len(n.slots) > 0 && !n.actualKnownAt().After(now)
-		switch {
-		case isDocument && (!isSlot || !n.forecastKnownAt().After(n.actualKnownAt())):
-			n.doubted += m.Receive(n.documents[0].Series, n.forecastKnownAt()).Doubted
-			n.documents = n.documents[1:]
-		case isSlot:
-			m.Observe(n.slots[0])
-			n.newest, n.slots = n.slots[0], n.slots[1:]
-		default:
-			return
-		}
-	}
-}
-
-func (n *news) forecastKnownAt() time.Time { return n.documents[0].Issued.Add(n.forecastDelay) }
-
-func (n *news) actualKnownAt() time.Time { return n.slots[0].Start.Add(n.actualDelay) }
 
 // knowledge is what is known at a moment. It is computed when it is first asked for.
 type knowledge struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -33,10 +34,15 @@ func below(name, unit string, value, target float64) figure {
 // measure prints all figures.
 func measure(ctx context.Context, regions []region, out io.Writer) error {
 	var all []figure
-	for _, measurement := range []func(context.Context, []region, io.Writer) ([]figure, error){
-		measureCost, measurePlain, measureProduction, measurePast, measureCaution, measureStale, measureCold, measureWarm, measureCeiling, measurePausing, measureWidening,
+	without := withoutWeather(regions)
+	for _, m := range []struct {
+		regions []region
+		measure func(context.Context, []region, io.Writer) ([]figure, error)
+	}{
+		{without, measureCost}, {without, measurePlain}, {without, measureProduction}, {without, measurePast}, {without, measureCaution}, {regions, measureWeather},
+		{without, measureStale}, {without, measureCold}, {without, measureWarm}, {without, measureCeiling}, {without, measurePausing}, {without, measureWidening},
 	} {
-		figures, err := measurement(ctx, regions, out)
+		figures, err := m.measure(ctx, m.regions, out)
 		if err != nil {
 			return err
 		}
@@ -54,6 +60,15 @@ func measure(ctx context.Context, regions []region, out io.Writer) error {
 		fmt.Fprintf(out, "figure %s %.3f %s\n", f.name, f.value, f.unit)
 	}
 	return nil
+}
+
+// withoutWeather returns the regions as if nobody forecast their weather.
+func withoutWeather(regions []region) []region {
+	without := slices.Clone(regions)
+	for i := range without {
+		without[i].weather = nil
+	}
+	return without
 }
 
 // measureCost measures how long a user waits for a simulation, alone on the machine.
@@ -131,6 +146,33 @@ func measureProduction(ctx context.Context, regions []region, out io.Writer) ([]
 func measurePast(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
 	mean, err := compare(ctx, regions, out, "No forecast, 28 days of history; plain minimum", func(s *backtest.Setup) { s.Documents = nil })
 	return []figure{atLeast("oracle_share_no_forecast", "%", mean.share(), 77)}, err
+}
+
+// weatherDelay is how long after its time of issue a forecast of the weather is published.
+const weatherDelay = 6 * hour
+
+// measureWeather measures what free forecasts of the weather are worth, with a provider and without,
+// in the regions that have any.
+func measureWeather(ctx context.Context, regions []region, out io.Writer) ([]figure, error) {
+	var windy []region
+	for _, r := range regions {
+		if len(r.weather) > 0 {
+			windy = append(windy, r)
+		}
+	}
+	if len(windy) == 0 {
+		return nil, nil
+	}
+	alone, err := compare(ctx, windy, out, "No forecast, 28 days of history, and weather; plain minimum", func(s *backtest.Setup) { s.Documents = nil })
+	if err != nil {
+		return nil, err
+	}
+	both, err := compare(ctx, windy, out, "Forecasts and weather; plain minimum", func(*backtest.Setup) {})
+	return []figure{
+		atLeast("oracle_share_weather", "%", alone.share(), 83),
+		below("dirtier_weather", "%", 100*alone.ours.DirtierShare, 12),
+		atLeast("oracle_share_provider_weather", "%", both.share(), 87.8),
+	}, err
 }
 
 // caution is the one of a policy that sets none.

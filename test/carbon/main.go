@@ -4,7 +4,9 @@
 //	go run ./test/carbon [-traces DIR]
 //
 // DIR has REGION.actual.csv (timestamp,intensity) and REGION.forecast.csv
-// (issued,timestamp,intensity) of one or more regions. Without the flag, DIR is the value of
+// (issued,timestamp,intensity) of one or more regions. A region may have REGION.weather.csv
+// (issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation), which is taken as received six
+// hours after its time of issue. Without the flag, DIR is the value of
 // GRIDLATCH_TRACES or else the forty days of one grid that the repository ships. Jobs of 1, 4 and
 // 12 hours with a slack of 6, 12, 24 and 48 hours arrive every 3 hours from the 15th day of the
 // forecasts on. A saving is measured against starting at once. It is the mean over the regions and

@@ -2,11 +2,14 @@ package main
 
 import (
 	"cmp"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestEveryFigureIsMeasured(t *testing.T) {
@@ -32,6 +35,51 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "figure warm_start_loss_no_forecast 0.000 points\n") {
 		t.Error("a model that was told of the past plans otherwise than one that lived through the past")
+	}
+}
+
+// TestTheWeatherIsMeasured gives the region that the repository ships a weather of its own: wind when the
+// electricity is clean.
+func TestTheWeatherIsMeasured(t *testing.T) {
+	dir := t.TempDir()
+	for _, kind := range []string{"actual", "forecast"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", shipped, "CISO."+kind+".csv"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "CISO."+kind+".csv"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	regions, err := load(dir)
+	if err != nil || len(regions) != 1 || regions[0].weather != nil {
+		t.Fatal(regions, err)
+	}
+	var weather strings.Builder
+	weather.WriteString("issued,timestamp,wind_speed_10m\n")
+	for _, slot := range regions[0].actuals.Series.Slots() {
+		issued := slot.Start.Truncate(day)
+		for range 2 {
+			fmt.Fprintf(&weather, "%s,%s,%.1f\n", issued.Format(time.RFC3339), slot.Start.Format(time.RFC3339), max(0, 15-slot.Intensity/30))
+			issued = issued.Add(-day)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "CISO.weather.csv"), []byte(weather.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if regions, err = load(dir); err != nil {
+		t.Fatal(err)
+	}
+	figures, err := measureWeather(t.Context(), regions, io.Discard)
+	if err != nil || len(figures) != 3 {
+		t.Fatal(figures, err)
+	}
+	without, err := measurePast(t.Context(), withoutWeather(regions), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if figures[0].name != "oracle_share_weather" || !(figures[0].value > without[0].value) {
+		t.Errorf("%+v with weather, and %+v without", figures[0], without[0])
 	}
 }
 

@@ -39,11 +39,12 @@ var (
 	foresight = backtest.Policy{Kind: backtest.Foresight}
 )
 
-// A region is a grid with its forecasts.
+// A region is a grid with its forecasts, and with those of its weather if there are any.
 type region struct {
 	name      string
 	actuals   backtest.Actuals
 	documents []backtest.Document
+	weather   []backtest.WeatherIssue
 }
 
 // load reads all regions of a folder, by name.
@@ -68,6 +69,13 @@ func load(dir string) ([]region, error) {
 			return nil, err
 		}
 		r.documents = forecasts.Documents
+		if _, err := os.Stat(stem + ".weather.csv"); err == nil {
+			weather, err := read(stem+".weather.csv", backtest.ReadWeather)
+			if err != nil {
+				return nil, err
+			}
+			r.weather = weather.Issues
+		}
 		regions = append(regions, r)
 	}
 	return regions, nil
@@ -90,7 +98,7 @@ func (r region) from() time.Time { return r.documents[0].Issued.Add(14 * day) }
 func (r region) setup(change func(*backtest.Setup)) (backtest.Setup, error) {
 	s := backtest.Setup{
 		Actuals: r.actuals, Documents: r.documents, From: r.from(), To: r.actuals.Series.End(),
-		History: history, MaxAge: day,
+		History: history, MaxAge: day, Weather: r.weather, WeatherDelay: weatherDelay,
 	}
 	change(&s)
 	var err error

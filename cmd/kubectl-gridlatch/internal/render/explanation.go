@@ -140,6 +140,8 @@ func basis(x *cluster.Explanation) string {
 	switch {
 	case x.Basis == forecast.BasisHistory:
 		return "prediction from the last weeks (there is no forecast)"
+	case x.Basis == forecast.BasisWeather:
+		return "prediction from the weather and the last weeks (there is no forecast)"
 	case x.Learned:
 		return "forecast, corrected by what Gridlatch has learned"
 	default:

@@ -52,6 +52,15 @@ func (p Page) conditions(r *replay.Replay) {
 	if r.Result.DoubtedValues > 0 {
 		row("", "%s that could not be true when received; treated as unknown", Count(r.Result.DoubtedValues, "value"))
 	}
+	if issues := r.Weather.Issues; len(issues) > 0 {
+		row("Weather", "%s: %s from %s to %s", r.Files.Weather, Count(len(issues), "forecast"), plan.FormatTime(issues[0].Issued), plan.FormatTime(issues[len(issues)-1].Issued))
+		for _, line := range notCounted(r.Weather.Skipped) {
+			row("", "%s", line)
+		}
+		if n := r.Weather.UnknownValues; n > 0 {
+			row("", "%s empty or not a number; treated as unknown", Count(n, "value"))
+		}
+	}
 	from := ""
 	if r.BeginsWhy != "" {
 		from = ", " + r.BeginsWhy
@@ -84,7 +93,10 @@ func speedup(given string) string {
 // forecasts says which forecasts there were.
 func forecasts(r *replay.Replay) string {
 	issues := r.Forecasts.Documents
-	if len(issues) == 0 {
+	switch {
+	case len(issues) == 0 && len(r.Weather.Issues) > 0:
+		return "none, so that the model has the history and the weather"
+	case len(issues) == 0:
 		return "none, so that the model has the history only"
 	}
 	return fmt.Sprintf("%s: %s from %s to %s", r.Files.Forecast, Count(len(issues), "forecast"),

@@ -23,7 +23,7 @@ const forecastsToSee = 14 * 24 * time.Hour
 // Files are the paths of the CSV files of a back-test; "-" is the standard input, and empty is
 // none.
 type Files struct {
-	Actual, Forecast, Jobs string
+	Actual, Forecast, Weather, Jobs string
 }
 
 // Terms are what a back-test plans by, as the user gave them.
@@ -74,6 +74,7 @@ type Replay struct {
 	Policies  []backtest.Policy
 	Setup     backtest.Setup
 	Forecasts backtest.Forecasts
+	Weather   backtest.WeatherIssues
 	// Pooled says that the jobs are those of a file, and count together.
 	Pooled bool
 	// BeginsWhy says how the beginning was chosen, empty if the user gave it.
@@ -93,6 +94,12 @@ func (r *Replay) Read(stdin io.Reader) error {
 			return err
 		}
 		r.Setup.Documents = r.Forecasts.Documents
+	}
+	if r.Files.Weather != "" {
+		if r.Weather, err = readCSV(stdin, r.Files.Weather, backtest.ReadWeather); err != nil {
+			return err
+		}
+		r.Setup.Weather = r.Weather.Issues
 	}
 	if r.Pooled = r.Files.Jobs != ""; r.Pooled {
 		r.Setup.Jobs, err = readCSV(stdin, r.Files.Jobs, backtest.ReadJobs)
@@ -226,7 +233,7 @@ func (r *Replay) Limits() []string {
 	if d.IsMadeUp {
 		limits = append(limits, "The values are made up: the figures say nothing about a real grid.")
 	}
-	if len(r.Setup.Documents) == 0 {
+	if len(r.Setup.Documents) == 0 && len(r.Setup.Weather) == 0 {
 		limits = append(limits, withoutForecasts(d))
 	}
 	if r.Setup.ActualDelay == 0 {

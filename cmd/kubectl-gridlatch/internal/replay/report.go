@@ -12,6 +12,7 @@ import (
 type Report struct {
 	Actual   Actual    `json:"actual"`
 	Forecast *Forecast `json:"forecast,omitempty"`
+	Weather  *Weather  `json:"weather,omitempty"`
 	From     time.Time `json:"from"`
 	To       time.Time `json:"to"`
 	Terms    Terms     `json:"terms"`
@@ -53,6 +54,30 @@ type Forecast struct {
 	First  time.Time `json:"first"`
 	Last   time.Time `json:"last"`
 	Uncounted
+}
+
+// Weather says which forecasts of the weather there were.
+type Weather struct {
+	File          string    `json:"file"`
+	Issues        int       `json:"issues"`
+	First         time.Time `json:"first"`
+	Last          time.Time `json:"last"`
+	Hours         int       `json:"hours"`
+	UnknownValues int       `json:"unknownValues"`
+	BadRows       int       `json:"badRows"`
+	FirstBadRow   string    `json:"firstBadRow,omitempty"`
+	RepeatedRows  int       `json:"repeatedRows"`
+}
+
+// newWeather returns nil if there were none.
+func newWeather(file string, w backtest.WeatherIssues) *Weather {
+	if len(w.Issues) == 0 {
+		return nil
+	}
+	return &Weather{
+		File: file, Issues: len(w.Issues), First: w.Issues[0].Issued, Last: w.Issues[len(w.Issues)-1].Issued, Hours: w.Hours, UnknownValues: w.UnknownValues,
+		BadRows: w.Skipped.Unreadable, FirstBadRow: w.Skipped.Problem, RepeatedRows: w.Skipped.Repeated,
+	}
 }
 
 // Jobs counts the jobs, and those that do not count: they arrive at another time, or could run
@@ -120,8 +145,9 @@ func (r *Replay) Report(withCells bool) Report {
 			Provided: answer.NewProvided(r.Provided, ""),
 		},
 		From: r.Setup.From, To: r.Setup.To, Terms: r.Terms,
-		Jobs:   Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
-		Oracle: r.newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(), Limits: r.Limits(),
+		Jobs:    Jobs{Count: len(r.Result.Jobs), Outside: r.Result.OutsideJobs, Uncovered: r.Result.UncoveredJobs},
+		Weather: newWeather(r.Files.Weather, r.Weather),
+		Oracle:  r.newScore(r.Of(backtest.Oracle).Total), Verdict: r.Verdict(), Limits: r.Limits(),
 	}
 	if issues := r.Forecasts.Documents; len(issues) > 0 {
 		report.Forecast = &Forecast{

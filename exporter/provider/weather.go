@@ -1,0 +1,180 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// WeatherSource knows the weather of places. It is safe for concurrent use.
+type WeatherSource interface {
+	// DescribeWeather tells what the source gives. It asks nobody.
+	DescribeWeather() WeatherDescription
+	// Weather returns the mean weather of the points of a location as it is expected now, and as it was
+	// if the source knows the past. A source that asks a URL of one's own by the name of the zone needs
+	// no points.
+	Weather(ctx context.Context, zone string, points []Point) (WeatherReading, error)
+}
+
+// WeatherType names a source of weather, as a CarbonPolicy does.
+type WeatherType string
+
+// The sources of weather.
+const (
+	WeatherMETNorway WeatherType = "METNorway"
+	WeatherOpenMeteo WeatherType = "OpenMeteo"
+	WeatherHTTP      WeatherType = "HTTP"
+)
+
+// Point is a place on Earth, in degrees. North and east are positive.
+type Point struct{ Latitude, Longitude float64 }
+
+// check returns an error for a point that is not on Earth.
+func (p Point) check() error {
+	if !(math.Abs(p.Latitude) <= 90 && math.Abs(p.Longitude) <= 180) {
+		return fmt.Errorf("point %v,%v: want a latitude from -90 to 90 and a longitude from -180 to 180", p.Latitude, p.Longitude)
+	}
+	return nil
+}
+
+// maxPoints bounds the points of a location: more make the mean weather no better.
+const maxPoints = 16
+
+// WeatherDescription tells what a source of weather is.
+type WeatherDescription struct {
+	Type   WeatherType
+	Source string
+	// Attribution is the sentence that the licence demands.
+	Attribution string
+	// NeedsPoints reports whether the source asks by points, and not by the name of a zone.
+	NeedsPoints bool
+	// Rhythm is how often there is new weather.
+	Rhythm time.Duration
+}
+
+// WeatherReading is what a source says of one location.
+type WeatherReading struct {
+	Weather forecast.Weather
+	// Issued is when the source made the forecast, or the zero time if it does not say.
+	Issued time.Time
+	// Points counts the points with an answer. Problem says what is wrong with the first other one.
+	Points  int
+	Problem string
+}
+
+// WeatherConfig says which source of weather to ask, and how.
+type WeatherConfig struct {
+	Type WeatherType
+	// BaseURL is where the source is, if not at its public address.
+	BaseURL string
+	// Key is the key of OpenMeteo, or of a server of one's own.
+	Key Secret
+	// AcceptNonCommercial says that the use is not commercial, which the free service of OpenMeteo wants.
+	AcceptNonCommercial bool
+	// URL is for [WeatherHTTP]. {zone} stands for the zone.
+	URL string
+
+	Options Options
+}
+
+// NewWeather makes the source that a configuration describes. It asks nobody.
+func NewWeather(c WeatherConfig) (WeatherSource, error) {
+	if c.Options.Now == nil {
+		return nil, errors.New("options: want a clock")
+	}
+	var source WeatherSource
+	var err error
+	switch c.Type {
+	case WeatherMETNorway:
+		source, err = newMETNorway(c)
+	case WeatherOpenMeteo:
+		source, err = newOpenMeteo(c)
+	case WeatherHTTP:
+		source, err = newWeatherServer(c)
+	default:
+		return nil, fmt.Errorf("type: %.40q: want METNorway, OpenMeteo or HTTP", c.Type)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Type, err)
+	}
+	return source, nil
+}
+
+// checkPoints returns an error if a location has no points, too many, or one that is not on Earth.
+func checkPoints(points []Point) error {
+	if len(points) == 0 {
+		return fmt.Errorf("no points are known where the weather counts: %w", ErrUnknownZone)
+	}
+	if len(points) > maxPoints {
+		return fmt.Errorf("%d points: want at most %d", len(points), maxPoints)
+	}
+	for _, p := range points {
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxWeatherHours bounds the hours of a reading: the past of a quarter, and two weeks ahead.
+const maxWeatherHours = 120 * 24
+
+// A skyTally takes the mean of the weather of several points, hour by hour.
+type skyTally struct {
+	hours map[time.Time]*skyHour
+}
+
+type skyHour struct{ wind, temperature, radiation meanValue }
+
+// A meanValue is the sum of the values that are known, and their number.
+type meanValue struct {
+	sum   float64
+	count int
+}
+
+func (m *meanValue) add(value *float64) {
+	if value != nil && !math.IsNaN(*value) && !math.IsInf(*value, 0) {
+		m.sum += *value
+		m.count++
+	}
+}
+
+// mean returns NaN if nothing is known.
+func (m *meanValue) mean() float64 { return m.sum / float64(m.count) }
+
+// add notes the weather of an hour at one point. A nil value is unknown.
+func (t *skyTally) add(start time.Time, wind, temperature, radiation *float64) {
+	if t.hours == nil {
+		t.hours = map[time.Time]*skyHour{}
+	}
+	start = start.UTC().Truncate(time.Hour)
+	hour := t.hours[start]
+	if hour == nil {
+		if len(t.hours) == maxWeatherHours {
+			return
+		}
+		hour = &skyHour{}
+		t.hours[start] = hour
+	}
+	hour.wind.add(wind)
+	hour.temperature.add(temperature)
+	hour.radiation.add(radiation)
+}
+
+// weather returns the means in order of time.
+func (t *skyTally) weather() forecast.Weather {
+	var all forecast.Weather
+	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
+		hour := t.hours[start]
+		all = append(all, forecast.WeatherHour{
+			Start: start, WindSpeed: hour.wind.mean(), Temperature: hour.temperature.mean(), SolarRadiation: hour.radiation.mean(),
+		})
+	}
+	return all
+}

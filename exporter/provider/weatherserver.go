@@ -1,0 +1,146 @@
+package provider
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// A weatherServer asks a URL of one's own.
+type weatherServer struct {
+	client *client
+	url    string
+	header http.Header
+	key    Secret
+}
+
+func newWeatherServer(c WeatherConfig) (WeatherSource, error) {
+	if c.URL == "" {
+		return nil, errors.New("url: want the URL of the weather")
+	}
+	if err := checkURL("url", fill(c.URL, "zone", span{})); err != nil {
+		return nil, err
+	}
+	header, err := keyHeader("", c.Key)
+	if err != nil {
+		return nil, err
+	}
+	client, err := newClient(c.Options, ownLimit())
+	return &weatherServer{client, c.URL, header, c.Key}, err
+}
+
+// DescribeWeather says that the URL has the zone.
+func (p *weatherServer) DescribeWeather() WeatherDescription {
+	return WeatherDescription{Type: WeatherHTTP, Source: "HTTP", Rhythm: time.Hour}
+}
+
+// Weather asks the URL.
+func (p *weatherServer) Weather(ctx context.Context, zone string, _ []Point) (WeatherReading, error) {
+	body, err := p.client.get(ctx, request{url: fill(p.url, zone, span{}), header: p.header, secrets: []Secret{p.key}})
+	if err != nil {
+		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
+	}
+	r, err := parseWeather(body)
+	if err != nil {
+		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
+	}
+	return r, nil
+}
+
+// parseWeather reads CSV, what Open-Meteo answers, or what MET Norway answers.
+func parseWeather(body []byte) (WeatherReading, error) {
+	trimmed := bytes.TrimSpace(trimMark(body))
+	switch {
+	case len(trimmed) == 0:
+		return WeatherReading{}, fmt.Errorf("%w: an empty response", ErrUnreadable)
+	case trimmed[0] == '[', trimmed[0] == '{' && !bytes.Contains(trimmed, []byte(`"timeseries"`)):
+		return parseOpenMeteo(trimmed)
+	case trimmed[0] == '{':
+		var all skyTally
+		issued, err := parseMETNorway(trimmed, &all)
+		r := WeatherReading{Weather: all.weather(), Issued: issued, Points: 1}
+		if err == nil && len(r.Weather) == 0 {
+			err = ErrNoData
+		}
+		return r, err
+	case trimmed[0] == '<':
+		return WeatherReading{}, decode(trimmed, nil)
+	}
+	return parseWeatherCSV(trimmed)
+}
+
+// weatherColumns are the names of the columns of CSV, by what they have. The first name is the usual one.
+func weatherColumns() [4][]string {
+	return [4][]string{
+		{"timestamp", "time", "datetime"},
+		{"wind_speed_100m", "wind_speed_10m", "wind_speed"},
+		{"temperature_2m", "temperature", "air_temperature"},
+		{"shortwave_radiation", "solar_radiation", "ghi"},
+	}
+}
+
+// parseWeatherCSV reads the columns timestamp and wind_speed_10m, temperature_2m or
+// shortwave_radiation, in any order, among others. A cell that is no number is unknown.
+func parseWeatherCSV(body []byte) (WeatherReading, error) {
+	rows := csv.NewReader(bytes.NewReader(body))
+	rows.FieldsPerRecord, rows.TrimLeadingSpace = -1, true
+	header, err := rows.Read()
+	if err != nil {
+		return WeatherReading{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
+	}
+	columns := [4]int{}
+	for i, names := range weatherColumns() {
+		columns[i] = slices.IndexFunc(header, func(cell string) bool { return slices.Contains(names, strings.ToLower(strings.TrimSpace(cell))) })
+	}
+	if columns[0] < 0 || max(columns[1], columns[2], columns[3]) < 0 {
+		return WeatherReading{}, fmt.Errorf("%w: the first line is %.40q: want JSON, or CSV with the columns timestamp,wind_speed_10m,temperature_2m,shortwave_radiation",
+			ErrUnreadable, strings.Join(header, ","))
+	}
+	var all skyTally
+	for count := 0; ; count++ {
+		row, err := rows.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil && count == maxElements {
+			err = fmt.Errorf("more than %d rows", maxElements)
+		}
+		if err != nil {
+			return WeatherReading{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
+		}
+		if at, err := forecast.ParseTime(cellAt(row, columns[0])); err == nil {
+			all.add(at, numberAt(row, columns[1]), numberAt(row, columns[2]), numberAt(row, columns[3]))
+		}
+	}
+	r := WeatherReading{Weather: all.weather(), Points: 1}
+	if len(r.Weather) == 0 {
+		return WeatherReading{}, ErrNoData
+	}
+	return r, nil
+}
+
+func cellAt(row []string, i int) string {
+	if i < 0 || i >= len(row) {
+		return ""
+	}
+	return strings.TrimSpace(row[i])
+}
+
+// numberAt returns nil for a cell that is no number.
+func numberAt(row []string, i int) *float64 {
+	value, err := strconv.ParseFloat(cellAt(row, i), 64)
+	if err != nil {
+		return nil
+	}
+	return &value
+}

@@ -1,0 +1,30 @@
+package region
+
+import (
+	_ "embed"
+	"encoding/csv"
+	"strings"
+)
+
+// pointTable has a row for each point of a zone where weather counts.
+//
+//go:embed points.csv
+var pointTable string
+
+// WeatherPoints returns where the weather of a zone counts, as "latitude,longitude" separated by
+// semicolons, for a provider by its type in a CarbonPolicy. The text is empty if the table does not
+// have the zone.
+func WeatherPoints(provider, zone string) string {
+	area := areaOf(provider, zone)
+	rows, err := csv.NewReader(strings.NewReader(pointTable)).ReadAll()
+	if err != nil || area == "" { // a test reads the table
+		return ""
+	}
+	var points []string
+	for _, row := range rows[1:] {
+		if row[0] == area {
+			points = append(points, row[1]+","+row[2])
+		}
+	}
+	return strings.Join(points, ";")
+}

@@ -1,0 +1,198 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/exporter/provider"
+	"github.com/gridlatch/gridlatch/exporter/region"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+// A sky is what is known of the weather of a zone, and when to ask for more.
+type sky struct {
+	question question
+	points   string // that the weather is of
+	weather  forecast.Weather
+	credit   string // the sentence that the licence demands
+}
+
+// weatherAsker asks the source of weather of an asker. Only [asker.step] uses it.
+type weatherAsker struct {
+	source  provider.WeatherSource // nil while nobody can be asked
+	usedKey digest
+	keyDue  time.Time
+	problem string // why nobody can be asked
+}
+
+// askWeather asks for the weather of the zones for which it is due, and reports whether there may be
+// news. The forecasts of the provider are written before, so that weather never keeps them back.
+func (a *asker) askWeather(ctx context.Context) bool {
+	if a.source.weather.kind == "" {
+		return false
+	}
+	a.findWeatherSource(ctx)
+	if a.weather.source == nil {
+		return a.weather.problem != ""
+	}
+	failures, due := 0, a.zonesWithoutWeather()
+	for _, z := range due {
+		if failures == maxFailuresInARow || a.hasOtherTargets() || ctx.Err() != nil {
+			return true
+		}
+		points := a.pointsOfZone(z)
+		r, err := a.weather.source.Weather(ctx, z.name, parsePoints(points))
+		description := a.weather.source.DescribeWeather()
+		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
+		if failures++; err == nil || isOfTheZone(err) {
+			failures = 0
+		} else {
+			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", a.source.weather.kind, "zone", z.name, "why", err.Error())
+		}
+	}
+	return len(due) > 0
+}
+
+// findWeatherSource makes the source, with the key of the Secret if there is one.
+func (a *asker) findWeatherSource(ctx context.Context) {
+	now, of := a.exporter.Clock.Now(), a.source.weather
+	if now.Before(a.weather.keyDue) || of.secret == "" && a.weather.source != nil {
+		return
+	}
+	var k key
+	if of.secret != "" {
+		var err error
+		a.weather.keyDue = now.Add(secretInterval)
+		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, of.secret, provider.TypeHTTP); err != nil {
+			log.FromContext(ctx).Error(err, "cannot read a Secret", "secret", of.secret)
+			return
+		}
+		if a.weather.source != nil && k.problem == "" && k.digest == a.weather.usedKey {
+			return
+		}
+	}
+	made, err := provider.WeatherSource(nil), error(nil)
+	if k.problem == "" {
+		if made, err = provider.NewWeather(of.config(k.credentials.Key, a.exporter.optionsOf(provider.Type(of.kind)))); err != nil {
+			k.problem = "the source of weather cannot be used: " + err.Error()
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hasNews = a.hasNews || a.weather.problem != k.problem
+	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem
+}
+
+// zonesWithoutWeather returns the zones for which weather is due, the one that waits longest first.
+func (a *asker) zonesWithoutWeather() []*zone {
+	now := a.exporter.Clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var due []*zone
+	for _, z := range a.zones {
+		if z.sky.question.isDue(now) || z.sky.points != a.pointsOfZoneLocked(z) {
+			due = append(due, z)
+		}
+	}
+	slices.SortFunc(due, func(x, y *zone) int {
+		return cmp.Or(x.sky.question.due.Compare(y.sky.question.due), strings.Compare(x.name, y.name))
+	})
+	return due
+}
+
+func (a *asker) pointsOfZone(z *zone) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pointsOfZoneLocked(z)
+}
+
+// pointsOfZoneLocked returns the points of a zone: those of the first policy that names any, or else
+// those of the table. The caller holds a.mu.
+func (a *asker) pointsOfZoneLocked(z *zone) string {
+	policies := make([]string, 0, len(a.books))
+	for policy := range a.books {
+		policies = append(policies, policy)
+	}
+	slices.Sort(policies)
+	for _, policy := range policies {
+		for _, p := range a.books[policy].places {
+			if p.zone == z.name && p.points != "" {
+				return p.points
+			}
+		}
+	}
+	return region.WeatherPoints(string(a.source.kind), z.name)
+}
+
+// nextWeather returns when weather is due next; zero if never.
+func (a *asker) nextWeather() (next time.Time) {
+	if a.source.weather.kind == "" {
+		return next
+	}
+	if a.weather.source == nil {
+		return a.weather.keyDue
+	}
+	for _, z := range a.zones {
+		if due := z.sky.question.due; next.IsZero() || due.Before(next) {
+			next = due
+		}
+	}
+	return next
+}
+
+// receiveWeather takes over the weather of a zone, or notes why there is none.
+func (z *zone) receiveWeather(r provider.WeatherReading, err error, points string, d provider.WeatherDescription, now time.Time) {
+	z.sky.points = points
+	if err != nil {
+		p := problemOf(err)
+		p.text = "weather: " + p.text
+		z.sky.question.fail(now, firstPause, maxPause, p)
+		return
+	}
+	var p problem
+	if r.Problem != "" {
+		p = problem{"weather of a point", "weather: a point has none: " + r.Problem}
+	}
+	z.sky.question.succeed(now.Add(d.Rhythm), p)
+	z.sky.credit = d.Attribution
+	z.sky.weather = recentWeather(r.Weather, now)
+}
+
+// recentWeather leaves out what no model keeps.
+func recentWeather(w forecast.Weather, now time.Time) forecast.Weather {
+	return slices.DeleteFunc(w, func(hour forecast.WeatherHour) bool { return hour.Start.Before(now.Add(-retention)) })
+}
+
+// pointsOf returns the points of a location of a policy in one text.
+func pointsOf(points []v1alpha1.WeatherPoint) string {
+	texts := make([]string, len(points))
+	for i, p := range points {
+		texts[i] = p.Latitude + "," + p.Longitude
+	}
+	return strings.Join(texts, ";")
+}
+
+// parsePoints reads the points of a text. The schema of the policy, and a test of the table, let only
+// numbers pass.
+func parsePoints(text string) []provider.Point {
+	var points []provider.Point
+	for pair := range strings.SplitSeq(text, ";") {
+		north, east, ok := strings.Cut(pair, ",")
+		if !ok {
+			continue
+		}
+		latitude, errNorth := strconv.ParseFloat(north, 64)
+		longitude, errEast := strconv.ParseFloat(east, 64)
+		if errNorth == nil && errEast == nil {
+			points = append(points, provider.Point{Latitude: latitude, Longitude: longitude})
+		}
+	}
+	return points
+}

@@ -1,0 +1,121 @@
+package exporter
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+	"github.com/gridlatch/gridlatch/exporter/provider"
+	"github.com/gridlatch/gridlatch/forecast"
+)
+
+func TestPointsOfAPolicyComeBeforeThoseOfTheTable(t *testing.T) {
+	t.Parallel()
+	own := pointsOf([]v1alpha1.WeatherPoint{{Latitude: "54.31", Longitude: "9.66"}, {Latitude: "-1", Longitude: "-0.5"}})
+	want := []provider.Point{{Latitude: 54.31, Longitude: 9.66}, {Latitude: -1, Longitude: -0.5}}
+	if diff := cmp.Diff(want, parsePoints(own)); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for _, hostile := range []string{"", ";", ",", "a,b", "1", "1,2,3"} {
+		if points := parsePoints(hostile); len(points) != 0 {
+			t.Errorf("%q: got %v", hostile, points)
+		}
+	}
+	a := &asker{source: source{kind: provider.TypeEnergyCharts}, books: map[string]*book{
+		"a": {target: target{places: []place{{zone: "DE"}}}},
+		"b": {target: target{places: []place{{zone: "DE", points: own}, {zone: "FR"}}}},
+	}}
+	if got := a.pointsOfZone(&zone{name: "DE"}); got != own {
+		t.Errorf("DE: got %q, want those of the policy", got)
+	}
+	if got := parsePoints(a.pointsOfZone(&zone{name: "FR"})); len(got) < 5 {
+		t.Errorf("FR: got %v, want those of the table", got)
+	}
+}
+
+func TestAFailureOfTheWeatherKeepsTheOldWeather(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, time.November, 27, 12, 0, 0, 0, time.UTC)
+	z := &zone{name: "DE", attribution: "Data: somebody"}
+	d := provider.WeatherDescription{Rhythm: 2 * time.Hour, Attribution: "Weather: somebody"}
+	weather := forecast.Weather{{Start: now.Add(-retention - time.Hour)}, {Start: now, WindSpeed: 7}}
+	z.receiveWeather(provider.WeatherReading{Weather: weather}, nil, "54,9", d, now)
+	if len(z.sky.weather) != 1 || z.sky.question.isDue(now.Add(d.Rhythm-time.Second)) || !z.sky.question.isDue(now.Add(d.Rhythm)) {
+		t.Errorf("got %+v, want the hour that counts, and the next question after %v", z.sky, d.Rhythm)
+	}
+	if got, want := z.details().Attribution, "Data: somebody; Weather: somebody"; got != want {
+		t.Errorf("attribution %q, want %q", got, want)
+	}
+	z.receiveWeather(provider.WeatherReading{}, provider.ErrNoData, "54,9", d, now.Add(d.Rhythm))
+	if len(z.sky.weather) != 1 || !strings.HasPrefix(z.details().Problem, "weather: ") {
+		t.Errorf("got %+v and the problem %q, want the old weather and a problem", z.sky, z.details().Problem)
+	}
+}
+
+// TestWeatherIsPublishedBesideTheGrid asks a server of weather that fails at first.
+func TestWeatherIsPublishedBesideTheGrid(t *testing.T) {
+	t.Parallel()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	var asked, failing atomic.Int32
+	failing.Store(1)
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if failing.Load() > 0 {
+			http.Error(out, "down", http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintf(out, "timestamp,wind_speed_10m,temperature_2m\n%s,7.04,-3.26\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	}))
+	t.Cleanup(weather.Close)
+	p := policy(g, "DE")
+	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "HTTP", URL: weather.URL + "/{zone}"}
+	w = newWorld(t, p)
+	a := w.asker(w.Exporter)
+	w.runUntil(a, start().Add(30*time.Second))
+	if d := w.document(); d.Series["DE"].IsEmpty() || len(d.Weather) > 0 || !strings.Contains(d.Message, "weather: ") {
+		t.Fatalf("got weather %v and the message %q, want the forecast, and why there is no weather", d.Weather, d.Message)
+	}
+	failing.Store(0)
+	w.runUntil(a, start().Add(10*time.Minute))
+	got := w.document().Weather["DE"]
+	if len(got) != 1 || got[0].WindSpeed != 7 || got[0].Temperature != -3.3 || !math.IsNaN(got[0].SolarRadiation) {
+		t.Fatalf("got %v, want the weather with one decimal", got)
+	}
+	if problem := w.document().Details["DE"].Problem; problem != "" {
+		t.Errorf("the problem %q stays", problem)
+	}
+	before := asked.Load()
+	w.runUntil(a, start().Add(3*hour+10*time.Minute))
+	if n := asked.Load() - before; n < 2 || n > 4 {
+		t.Errorf("asked %d times in three hours, want once an hour", n)
+	}
+	again := w.exporter(w.Client, w.APIReader)
+	restarted := w.asker(again)
+	failing.Store(1)
+	w.runUntil(restarted, w.clock.Now().Add(time.Minute))
+	if got := w.document().Weather["DE"]; len(got) != 1 {
+		t.Errorf("after a restart: got %v, want the weather that was known", got)
+	}
+}
+
+func TestWeatherNeedsItsSecret(t *testing.T) {
+	t.Parallel()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	p := policy(g, "DE")
+	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "OpenMeteo", SecretRef: &v1alpha1.SecretReference{Name: "open-meteo"}}
+	w = newWorld(t, p)
+	w.runUntil(w.asker(w.Exporter), start().Add(5*time.Minute))
+	if d := w.document(); d.Series["DE"].IsEmpty() || !strings.Contains(d.Message, "the Secret open-meteo does not exist") {
+		t.Errorf("got the message %q, want the forecast all the same, and what to do", d.Message)
+	}
+}

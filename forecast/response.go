@@ -1,0 +1,138 @@
+package forecast
+
+import "math"
+
+const (
+	// weatherTerms is how many terms stand for the weather of an hour.
+	weatherTerms = 8
+	// responseTerms is how many terms explain the intensity of an hour: one for each hour of the day,
+	// one more for each hour of a weekend day, and those of the weather.
+	responseTerms = 2*day + weatherTerms
+	// responseMemoryDays is the time after which an hour counts 1/e of what it counted at first. A longer
+	// memory is no better, and would not survive a restart: weather is kept for eight weeks.
+	responseMemoryDays = 60
+	// outlookHours is how far an outlook reaches, from the beginning of the day on.
+	outlookHours = 5 * day
+)
+
+// The pulls of the terms, in hours whose term is 1: the intensity of an hour of the day is pulled
+// towards the mean of all hours, and everything else towards no effect.
+const (
+	pullOfHour    = 1
+	pullOfWeekend = 10
+	pullOfWeather = 20
+)
+
+// A response is how the intensity of a grid answers to the calendar and to the weather. It is learned by
+// a ridge regression from the hours whose intensity and weather are known. What it makes of a
+// forecast of the weather is an outlook: a forecast of the intensity.
+type response struct {
+	sums         moments
+	sum, count   float64 // of the intensities
+	learnedHours int
+}
+
+func newResponse() *response { return &response{sums: newMoments(responseTerms)} }
+
+// A term is one that is not zero.
+type term struct {
+	index int
+	value float64
+}
+
+// terms returns the terms of an hour, in their order.
+func terms(h hour, c conditions) []term {
+	all := make([]term, 0, 2+weatherTerms)
+	all = append(all, term{h.ofDay(), 1})
+	if !workday(h) {
+		all = append(all, term{day + h.ofDay(), 1})
+	}
+	for i, value := range c.terms() {
+		if value != 0 {
+			all = append(all, term{2*day + i, value})
+		}
+	}
+	return all
+}
+
+// terms returns the terms of the weather, each about as large as 1. Wind counts as it is, as turbines
+// turn it to power, and as a storm. Temperature counts as it is, as heating, and as cooling. An
+// unknown value has no effect.
+func (c conditions) terms() [weatherTerms]float64 {
+	var t [weatherTerms]float64
+	if wind := c[0]; !math.IsNaN(wind) {
+		t[0], t[1], t[2] = wind/3, 3/(1+math.Exp((6-wind)/1.5)), max(0, wind-8)/2
+	}
+	if degrees := c[1]; !math.IsNaN(degrees) {
+		t[5], t[6], t[7] = max(0, 15-degrees)/8, max(0, degrees-18)/5, degrees/8
+	}
+	if sun := c[2]; !math.IsNaN(sun) {
+		t[3], t[4] = sun/250, sun*sun/125000
+	}
+	return t
+}
+
+// learn takes what the intensity of an hour was, and its weather.
+func (r *response) learn(h hour, c conditions, actual float64) {
+	if math.IsNaN(actual) {
+		return
+	}
+	given := terms(h, c)
+	for n, a := range given {
+		r.sums.xy[a.index] += a.value * actual
+		row := r.sums.xx[a.index*(a.index+1)/2:]
+		for _, b := range given[:n+1] {
+			row[b.index] += a.value * b.value
+		}
+	}
+	r.sum += actual
+	r.count++
+	r.learnedHours++
+}
+
+// endDay makes what was learned count less.
+func (r *response) endDay() {
+	factor := math.Exp(-1.0 / responseMemoryDays)
+	r.sums.times(factor)
+	r.sum *= factor
+	r.count *= factor
+}
+
+// effects returns what each term adds to the intensity.
+func (r *response) effects() []float64 {
+	a, b := append([]float64(nil), r.sums.xx...), append([]float64(nil), r.sums.xy...)
+	for i := range b {
+		pull := float64(pullOfWeather)
+		switch {
+		case i < day:
+			pull = pullOfHour
+			b[i] += pull * r.sum / r.count
+		case i < 2*day:
+			pull = pullOfWeekend
+		}
+		a[i*(i+3)/2] += pull
+	}
+	solve(a, b)
+	return b
+}
+
+// outlook returns what is expected of the hours from the beginning of the day of now on. It is in the
+// precision of [Model.Save].
+func (r *response) outlook(now hour, w *weather) record {
+	first := now - now%day
+	outlook, effects := unknown(first, first+outlookHours), r.effects()
+	for i := range outlook.values {
+		h := first.plus(i)
+		if !w.isKnownAt(h) {
+			continue
+		}
+		sum := 0.0
+		for _, t := range terms(h, w.at(h)) {
+			sum += t.value * effects[t.index]
+		}
+		if math.Abs(sum) <= MaxIntensity {
+			outlook.set(h, float64(float32(sum)))
+		}
+	}
+	return outlook
+}

@@ -1,0 +1,130 @@
+package forecast
+
+import (
+	"math"
+	"time"
+)
+
+// WeatherHour is the weather of one hour, as it is expected or as it was. An unknown value is NaN.
+type WeatherHour struct {
+	// Start is when the hour begins. An instant within an hour stands for the whole hour.
+	Start time.Time
+	// WindSpeed is in m/s. All winds of a location are of the same height.
+	WindSpeed float64
+	// Temperature is in degrees Celsius.
+	Temperature float64
+	// SolarRadiation is what reaches the ground, in W/m².
+	SolarRadiation float64
+}
+
+// Weather is what somebody knows of the weather of a location at one time: what is expected of the
+// hours ahead, and perhaps how the last weeks were. Hours may come in any order. The last of equal
+// hours counts.
+type Weather []WeatherHour
+
+// weatherValues is how many values the weather of an hour has.
+const weatherValues = 3
+
+// maxWeatherGapHours is how far apart two hours of a forecast of weather may be for the hours between
+// them to be interpolated. Forecasts of weather have fewer hours the further they look ahead.
+const maxWeatherGapHours = 6
+
+// conditions is the weather of an hour: wind speed, temperature and solar radiation. An unknown value
+// is NaN.
+type conditions [weatherValues]float64
+
+// weatherBounds returns the lowest and the highest value that weather can have. Sensors of radiation read
+// a little below zero at night.
+func weatherBounds() [weatherValues][2]float64 {
+	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}}
+}
+
+// conditions returns the values of an hour, in the precision of [Model.Save]. Values that no weather has
+// are unknown.
+func (w WeatherHour) conditions() conditions {
+	c := conditions{w.WindSpeed, w.Temperature, w.SolarRadiation}
+	for i, bounds := range weatherBounds() {
+		if !(c[i] >= bounds[0] && c[i] <= bounds[1]) {
+			c[i] = math.NaN()
+		}
+		c[i] = float64(float32(c[i]))
+	}
+	return c
+}
+
+// weather is what is known of the weather by the hour: the hours that are over as they were expected
+// last before they were over, and the hours ahead as they are expected now.
+type weather [weatherValues]record
+
+func (w *weather) at(h hour) conditions {
+	var c conditions
+	for i := range w {
+		c[i] = w[i].at(h)
+	}
+	return c
+}
+
+// isKnownAt reports whether anything is known of the weather of an hour.
+func (w *weather) isKnownAt(h hour) bool {
+	for _, value := range w.at(h) {
+		if !math.IsNaN(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// hours returns the weather within the time that counts at the hour now. It fills short gaps.
+func (w Weather) hours(now hour) weather {
+	first, end := now+horizonHours, hour(0)
+	for _, given := range w {
+		if h := hourOf(given.Start); counts(h, now) {
+			first, end = min(first, h), max(end, h+1)
+		}
+	}
+	var hourly weather
+	if first >= end {
+		return hourly
+	}
+	for i := range hourly {
+		hourly[i] = unknown(first, end)
+	}
+	for _, given := range w {
+		h := hourOf(given.Start)
+		if !counts(h, now) {
+			continue
+		}
+		for i, value := range given.conditions() {
+			hourly[i].set(h, value)
+		}
+	}
+	for i := range hourly {
+		hourly[i].fillGaps(maxWeatherGapHours)
+	}
+	return hourly
+}
+
+// counts reports whether the weather of an hour is of use at the hour now.
+func counts(h, now hour) bool { return h >= now-retentionHours && h < now+horizonHours }
+
+// revisedBy returns the weather after news that came in the hour now. Of hours that are over, news
+// counts if nothing was known. It also returns the hours that
+// have changed, once for each value.
+func (w *weather) revisedBy(news weather, now hour) (revised weather, changed []hour) {
+	for i := range w {
+		revised[i] = w[i].part(now-retentionHours, now+horizonHours)
+		if news[i].first < revised[i].first || len(revised[i].values) == 0 {
+			revised[i] = united(revised[i], unknown(news[i].first, news[i].end()))
+		}
+		for k, v := range news[i].values {
+			h := news[i].first.plus(k)
+			before := revised[i].at(h)
+			if math.IsNaN(v) || v == before || h < now && !math.IsNaN(before) {
+				continue
+			}
+			revised[i].set(h, v)
+			changed = append(changed, h)
+		}
+	}
+	return revised, changed
+}
