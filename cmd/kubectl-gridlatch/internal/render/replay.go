@@ -52,15 +52,7 @@ func (p Page) conditions(r *replay.Replay) {
 	if r.Result.DoubtedValues > 0 {
 		row("", "%s that could not be true when received; treated as unknown", Count(r.Result.DoubtedValues, "value"))
 	}
-	if issues := r.Weather.Issues; len(issues) > 0 {
-		row("Weather", "%s: %s from %s to %s", r.Files.Weather, Count(len(issues), "forecast"), plan.FormatTime(issues[0].Issued), plan.FormatTime(issues[len(issues)-1].Issued))
-		for _, line := range notCounted(r.Weather.Skipped) {
-			row("", "%s", line)
-		}
-		if n := r.Weather.UnknownValues; n > 0 {
-			row("", "%s empty or not a number; treated as unknown", Count(n, "value"))
-		}
-	}
+	weather(r, row)
 	from := ""
 	if r.BeginsWhy != "" {
 		from = ", " + r.BeginsWhy
@@ -69,6 +61,30 @@ func (p Page) conditions(r *replay.Replay) {
 	if !r.Pooled {
 		row("", "run %s; can wait %s; arrive every %s", strings.Join(r.Invented.Durations, ", "), strings.Join(r.Invented.Slacks, ", "), r.Invented.Every)
 	}
+	terms(r, row)
+	table.Flush()
+}
+
+// A conditionRow is a row of the table of conditions: its name, a format and the values.
+type conditionRow func(name, format string, values ...any)
+
+// weather says what is known of the weather.
+func weather(r *replay.Replay, row conditionRow) {
+	issues := r.Weather.Issues
+	if len(issues) == 0 {
+		return
+	}
+	row("Weather", "%s: %s from %s to %s", r.Files.Weather, Count(len(issues), "forecast"), plan.FormatTime(issues[0].Issued), plan.FormatTime(issues[len(issues)-1].Issued))
+	for _, line := range notCounted(r.Weather.Skipped) {
+		row("", "%s", line)
+	}
+	if n := r.Weather.UnknownValues; n > 0 {
+		row("", "%s empty or not a number; treated as unknown", Count(n, "value"))
+	}
+}
+
+// terms says what the jobs were promised, and what limits them.
+func terms(r *replay.Replay, row conditionRow) {
 	row("Terms", "wait price %g %%/h, min gain %g %%, caution %g, history %g days", r.Terms.WaitPrice, r.Terms.MinGain, r.Terms.Caution, r.Terms.HistoryDays)
 	if pausing := r.Terms.Pausing; pausing != nil {
 		row("Pauses", "done in %d runs at most, of %s or more; a restart costs %s", pausing.Segments, pausing.MinRun, pausing.RestartCost)
@@ -79,7 +95,6 @@ func (p Page) conditions(r *replay.Replay) {
 	if r.Terms.Ceiling != "" {
 		row("Ceiling", "at most %s at once; if no job waits, %.1f run at once on average", r.Terms.Ceiling, r.Of(backtest.Immediate).MeanConcurrent)
 	}
-	table.Flush()
 }
 
 // speedup says how much faster more pods are.
