@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -60,16 +61,13 @@ func waiting(object metav1.Object, task plan.Task) *Pausing {
 	}
 	p := &Pausing{Remaining: plan.FormatDuration(task.Duration), RestartCost: plan.FormatDuration(task.Pauses.RestartCost)}
 	finish := task.LatestStart.Add(task.Duration + restart(task))
-	if runs := policy.ReadRuns(object.GetAnnotations()); task.Pauses.State == plan.Paused {
-		p.Since, p.Pauses, p.Ran = &runs.Paused, runs.Pauses, plan.FormatDuration(runs.Ran)
-		if runs.Paused.IsZero() { // somebody has written what is no time
-			p.Since = nil
-		}
-		if !runs.FinishBy.IsZero() {
-			finish = runs.FinishBy
-		}
-	}
 	p.FinishBy = &finish
+	if task.Pauses.State == plan.Paused {
+		annotations := object.GetAnnotations()
+		runs := policy.ReadRuns(annotations)
+		p.Since, p.Pauses, p.Ran = instant(annotations[v1alpha1.PausedAnnotation]), runs.Pauses, plan.FormatDuration(runs.Ran)
+		p.FinishBy = cmp.Or(instant(annotations[v1alpha1.FinishByAnnotation]), p.FinishBy)
+	}
 	return p
 }
 
@@ -96,7 +94,8 @@ func (c *Cluster) follow(ctx context.Context, x *Explanation, head client.Object
 	object, widths := hold.WithProgress(head), widthsOf(head)
 	owner, isOwner := hold.OwnerOf(head)
 	mayPause := policy.ProgressOf(object) != nil && head.GetAnnotations()[v1alpha1.OutcomeAnnotation] == ""
-	if x.State != Released || !isOwner || owner.IsSuspended || !mayPause && widths == nil {
+	runs := x.State == Released && isOwner && !owner.IsSuspended
+	if !runs || !mayPause && widths == nil {
 		return nil
 	}
 	if widths != nil {
@@ -112,13 +111,11 @@ func (c *Cluster) follow(ctx context.Context, x *Explanation, head client.Object
 	}
 	x.Warnings = append(x.Warnings, g.doubts()...)
 	where := g.policy.LocationOf(head.GetAnnotations())
-	if g.problem == nil {
-		x.expect(g, where)
-	}
 	if mayPause {
 		x.Pausing = g.running(object, where, c.Now)
 	}
-	if widths != nil && !x.Expected.IsEmpty() {
+	if g.problem == nil {
+		x.expect(g, where)
 		widths.plan(g, where, c.Now)
 	}
 	return nil

@@ -64,9 +64,10 @@ func hasEnded(job *batchv1.Job) bool {
 	})
 }
 
-// plan adds the planned widths of a Job that runs at a width that Gridlatch has set.
+// plan adds the planned widths of a Job that runs at a width that Gridlatch has set. Nothing is planned for
+// another one, or for nil.
 func (w *jobWidths) plan(g *grid, where string, now time.Time) {
-	if w.Own != nil && !w.IsTaken {
+	if w != nil && w.Own != nil && !w.IsTaken {
 		e := g.policy.ElasticOf(w.job, w.ask, w.Now)
 		w.add(g.policy.Planner(g.snapshot, where, now, e.Finish).PlanWidths(e))
 	}

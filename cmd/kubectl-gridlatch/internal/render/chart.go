@@ -16,6 +16,7 @@ const (
 	maxColumns    = 160 // a wider chart is harder to read
 	minColumns    = 20
 	columnsToTick = 14 // the least distance of two times on the axis
+	runsNow       = "runs"
 )
 
 // chart draws a forecast as columns. The columns of the run are of another glyph, so that the chart
@@ -207,6 +208,9 @@ func (c chart) mark(marks []rune) {
 	free := 0
 	for i, run := range c.spans {
 		text := "▲ " + run.start.Format("15:04") + " " + run.word
+		if run.word == runsNow {
+			text = "▲ " + runsNow
+		}
 		if at := c.column(run.start); i == 0 || at >= free && run.start.Before(c.to) {
 			write(marks, at, text)
 			free = at + len([]rune(text)) + 2

@@ -53,11 +53,11 @@ func headline(x *cluster.Explanation) string {
 		}
 		return fmt.Sprintf("%s waits until %s%s", name, plan.FormatTime(*x.PlannedStart), in(x.PlannedStart.Sub(x.Now)))
 	case cluster.Released:
-		if x.Started == nil {
-			return name + " has been released"
-		}
 		if x.Pausing != nil && x.Pausing.Pauses > 0 { // its first pods have gone
 			return fmt.Sprintf("%s runs again, after %s", name, Count(x.Pausing.Pauses, "pause"))
+		}
+		if x.Started == nil {
+			return name + " has been released"
 		}
 		waited := x.Started.Sub(x.Created)
 		return fmt.Sprintf("%s started at %s, %s after its creation", name, plan.FormatTime(*x.Started), roughly(max(waited, 0)))

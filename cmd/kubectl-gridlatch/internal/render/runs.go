@@ -71,7 +71,7 @@ func saves(percent *float64, against string) string {
 	if *percent < 0 {
 		word = "more"
 	}
-	return fmt.Sprintf(", which emits %.1f %% %s than %s:", math.Abs(*percent), word, against)
+	return fmt.Sprintf(", which emit %.1f %% %s than %s:", math.Abs(*percent), word, against)
 }
 
 // steps prints a row for each step of a plan: of a long plan, the first ones.
@@ -92,29 +92,36 @@ func (p Page) steps(all []cluster.Step, name func(i int) string) {
 
 // spans returns what is drawn of the planned runs or widths; none if nothing is planned but one run.
 func spans(x *cluster.Explanation) (all []span, title string) {
+	hasStarted := x.State == cluster.Released
 	switch {
-	case x.Pausing != nil && len(x.Pausing.Runs) > 0 && (x.Pausing.HasPauses() || x.State == cluster.Released):
-		hasRun := x.Pausing.IsPaused() || x.State == cluster.Released
-		for i, run := range x.Pausing.Runs {
-			word := "start"
-			switch {
-			case i == 0 && x.State == cluster.Released && !run.Start.After(x.Now):
-				word = "runs"
-			case i > 0 || hasRun:
-				word = "resume"
-			}
-			all = append(all, span{run.Start, run.End, word})
-		}
-		return all, "run"
+	case x.Pausing.HasPauses() || x.Pausing != nil && hasStarted:
+		return runs(x.Pausing, hasStarted, x.Now), "run"
 	case x.Widths != nil && len(x.Widths.Steps) > 0:
-		return widest(x.Widths), "run with more pods than the least"
+		return widest(x.Widths)
 	default:
 		return nil, "run"
 	}
 }
 
+// runs returns the planned runs of work. Of work that has started, the first one has begun, unless it is to
+// be paused now.
+func runs(p *cluster.Pausing, hasStarted bool, now time.Time) (all []span) {
+	for i, run := range p.Runs {
+		word := "resume"
+		switch {
+		case i > 0:
+		case hasStarted && !run.Start.After(now):
+			word = runsNow
+		case !hasStarted && !p.IsPaused():
+			word = "start"
+		}
+		all = append(all, span{run.Start, run.End, word})
+	}
+	return all
+}
+
 // widest returns the times in which a Job runs wider than at the least; all of its run if there are none.
-func widest(w *cluster.Widths) (all []span) {
+func widest(w *cluster.Widths) (all []span, title string) {
 	for _, step := range w.Steps {
 		last := len(all) - 1
 		switch {
@@ -126,9 +133,9 @@ func widest(w *cluster.Widths) (all []span) {
 		}
 	}
 	if first := w.Steps[0]; len(all) == 0 {
-		return []span{{first.Start, w.Steps[len(w.Steps)-1].End, Count(first.Pods, "pod")}}
+		return []span{{first.Start, w.Steps[len(w.Steps)-1].End, Count(first.Pods, "pod")}}, "run"
 	}
-	return all
+	return all, "run with more pods than the least"
 }
 
 // drawing returns the chart of what is planned.
@@ -152,6 +159,8 @@ func (p Page) drawing(x *cluster.Explanation) (c chart, ok bool) {
 	c = newChart(p.Width, x.Expected, x.Now, start, run, latest)
 	if len(planned) > 0 {
 		c = c.withSpans(p.Width, planned)
+	} else if x.Pausing.IsPaused() {
+		c.spans[0].word = "resume"
 	}
 	c.title, c.runTitle = basis(x), title
 	return c, true
