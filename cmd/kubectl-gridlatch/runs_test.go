@@ -128,6 +128,18 @@ func TestExplainWithoutAForecastSaysHowLongWorkStands(t *testing.T) {
 	}
 }
 
+func TestStatusCountsPausedWorkApart(t *testing.T) {
+	connect, _ := fakeCluster(t, longWork()...)
+	code, stdout, stderr := call(t, connect, "status")
+	if want := "holds 2 pods in 3 groups, 1 of them paused; next release"; code != 0 || stderr != "" || !strings.Contains(stdout, want) {
+		t.Errorf("exit code %d, stderr %s, want %q in\n%s", code, stderr, want, stdout)
+	}
+	_, stdout, _ = call(t, connect, "status", "-o", "json")
+	if !strings.Contains(stdout, `"pausedGroups": 1`) {
+		t.Errorf("no count of what is paused in\n%s", stdout)
+	}
+}
+
 // TestNoNotesOfRunsAndWidthsPanic has everything on Jobs that an API server lets anybody write.
 func TestNoNotesOfRunsAndWidthsPanic(t *testing.T) {
 	keys := []string{
