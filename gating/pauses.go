@@ -29,23 +29,6 @@ const (
 	creationGrace = 5 * time.Second
 )
 
-// progressOfJob is policy.ProgressOf for a Job of which nobody else decides when it runs.
-func progressOfJob(job *batchv1.Job) *policy.Progress {
-	if job.Labels[hold.KueueQueueLabel] != "" || hold.HasQuota(job.Spec.Template.Labels) || door.OfController(job) != nil {
-		return nil
-	}
-	return policy.ProgressOf(job)
-}
-
-// progressOfWhole is policy.ProgressOf for an object of another kind than Job.
-func progressOfWhole(d *door.Door, o *unstructured.Unstructured) *policy.Progress {
-	isAsked := d.CanPause && o.GetAnnotations()[v1alpha1.InterruptibleAnnotation] == "true"
-	if !isAsked || o.GetLabels()[hold.KueueQueueLabel] != "" || door.OfController(o) != nil || d.ManagedBy(o.Object) != "" || d.IsOver(o.Object) {
-		return nil
-	}
-	return &policy.Progress{Ready: -1}
-}
-
 // pausingPolicy returns the policy that may pause an object that runs; none if nobody may. Work that
 // somebody else has started, or that could not be held, is never paused.
 func pausingPolicy(r *record) []string {

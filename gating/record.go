@@ -78,7 +78,7 @@ func factsOfPod(pod *corev1.Pod) facts {
 func factsOfJob(job *batchv1.Job) facts {
 	return facts{
 		isSuspended: ptr.Deref(job.Spec.Suspend, false), isSuspendedOrJustResumed: hold.IsSuspendedOrJustResumed(job), resumedAt: policy.ResumedAt(job), hasNoParallelism: ptr.Deref(job.Spec.Parallelism, 1) == 0, podsToRun: int32(hold.PodsToRun(job)),
-		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels), progress: progressOfJob(job),
+		hasTimeLimit: job.Spec.ActiveDeadlineSeconds != nil, hasQuota: hold.HasQuota(job.Spec.Template.Labels), progress: hold.ProgressOfJob(job),
 	}
 }
 
@@ -164,7 +164,7 @@ func (s *recordMaker) transform(object any) (any, error) {
 	case *unstructured.Unstructured:
 		if d := door.Of(o.GroupVersionKind().GroupKind()); d != nil {
 			known := factsOfWhole(d, o.Object)
-			known.progress = progressOfWhole(d, o)
+			known.progress = hold.ProgressOfWhole(d, o)
 			return s.newRecord(d.Kind.Kind, d.Kind.GroupVersion().String(), metaOf(o), known), nil
 		}
 	}

@@ -23,7 +23,8 @@ func newExplain(e env) *cobra.Command {
 		Short: "Show why work waits, until when, and what the wait saves",
 		Long: `Show why work waits and until when, what the wait saves against starting when the
 work was created, which other starts there are, and the forecast with the planned run
-in it. For work that has started, show when it started, and why then.
+in it. For work that has started, show when it started, and why then. For work that may be
+paused, or run wider, show the planned runs or widths, also while it runs.
 
 ` + kindsOfWork() + `
 

@@ -139,7 +139,7 @@ func everyObject(t *testing.T) []client.Object {
 		}},
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionForecastUsable, Status: metav1.ConditionFalse, Message: "work starts at once"}},
 	}
-	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), allNodeGroups(), []client.Object{forgedNodePool(t), forgedNodeGroups(t)})
+	objects := slices.Concat(twoLocations(t), workInEachState(), hostileLedger(t), nodePools(), allNodeGroups(), longWork(), []client.Object{forgedNodePool(t), forgedNodeGroups(t)})
 	forged := heldAnnotations(v1alpha1.PolicyAnnotation, hostileText, v1alpha1.ReasonAnnotation, hostileText, v1alpha1.DeadlineAnnotation, hostileText, v1alpha1.HeldByAnnotation, hostileText, v1alpha1.PlannedLocationAnnotation, hostileText)
 	return append(append(objects, overduePods()...), policy, podOf("orphan", v1alpha1.StateHeld, heldAnnotations(v1alpha1.PolicyAnnotation, "gone"), nil),
 		podOf("forged", v1alpha1.StateHeld, forged, nil), jobOf("forged", v1alpha1.StateHeld, forged, 1))
@@ -260,6 +260,7 @@ func commandLines(f files) map[string][][]string {
 		"explain": {
 			{"job", "nightly-report", "--signals"}, {"job", "nightly-report", "-o", "json"}, {"job", "nightly-report", "-o", "yaml"},
 			{"job/bounded"}, {"pod", "nightly-report-b"}, {"pod/started"}, {"ordinary"}, {"unseen"}, {"managed"}, {"pod/late-1"}, {"job/forged"},
+			{"job/waiting"}, {"job/paused"}, {"job/again", "-o", "json"}, {"job/running"}, {"job/done-soon"}, {"job/patient"}, {"job/narrow"}, {"job/taken"},
 			{"pod/forged"}, {"pod/forged", "-o", "yaml"}, {"job", hostileText}, {hostileText}, {hostileText + "/x"}, {"x", "-o", hostileText}, {"x", "--" + hostileText}, {"x", "-n", hostileText},
 		},
 		"status": {nil, {"-n", "batch"}, {"-n", hostileText}, {"-o", "json"}, {"-o", "yaml"}, {hostileText}, {"--gridlatch-namespace", hostileText}},

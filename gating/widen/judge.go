@@ -78,7 +78,7 @@ func (c *Controller) plan(w *work, rules *policy.Policy, now time.Time) (verdict
 	if err != nil {
 		return verdict{}, err
 	}
-	all, succeeded := w.completions()
+	all, succeeded := policy.CompletionsOf(w.job)
 	v := verdict{width: planned.Steps[0].Width, left: all - succeeded, isLimited: rules.HasBuckets(), until: now.Add(c.Options.lookInterval())}
 	if next := planned.Steps[0].End; len(planned.Steps) > 1 && next.After(now) && next.Before(v.until) {
 		v.until = next

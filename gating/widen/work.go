@@ -181,26 +181,7 @@ func (w *work) mistakes() error {
 	}
 }
 
-// completions returns how many completions the Job has to have, and how many it has.
-func (w *work) completions() (all, succeeded int) {
-	all = int(max(ptr.Deref(w.job.Spec.Completions, 1), 1))
-	return all, int(min(max(w.job.Status.Succeeded, 0), int32(all)))
-}
-
 // elastic returns the work as the planner needs it. The Job must have widths and no mistakes.
 func (w *work) elastic(rules *policy.Policy) plan.Elastic {
-	task, widths := rules.TaskOf(w.job), w.ask.Widths
-	all, succeeded := w.completions()
-	total, most := task.Duration.Seconds(), float64(widths.Most)
-	// How long one pod takes for one completion, if as many run as may.
-	completion := total * widths.Speedup.At(widths.Least) / float64(all) * most / widths.Speedup.At(widths.Most)
-	remaining := task.Duration - time.Duration(total*float64(succeeded)/float64(all)*float64(time.Second))
-	if said := w.ask.Remaining; said != nil {
-		remaining = max(remaining, *said)
-	}
-	return plan.Elastic{
-		Least: widths.Least, Most: max(widths.Least, min(widths.Most, all-succeeded)), Speedup: widths.Speedup, Remaining: remaining,
-		Finish:    task.LatestStart.Add(task.Duration - time.Duration(min(completion, total)*float64(time.Second))),
-		IsRunning: true, Width: widthOf(w.Value(widthField)),
-	}
+	return rules.ElasticOf(w.job, w.ask, widthOf(w.Value(widthField)))
 }

@@ -63,12 +63,15 @@ func withRole(err error) error {
 	return err
 }
 
+// maxYear bounds the instants that are believed: JSON has no years of five digits.
+const maxYear = 9000
+
 // instant reads an instant that Gridlatch has written, nil if there is none.
 func instant(text string) *time.Time {
 	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	t = t.UTC()
+	if err != nil || t.Year() < 1 || t.Year() > maxYear {
 		return nil
 	}
-	t = t.UTC()
 	return &t
 }

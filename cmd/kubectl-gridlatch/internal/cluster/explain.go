@@ -81,6 +81,10 @@ type Explanation struct {
 	Learned bool            `json:"learned"`
 	Windows []answer.Window `json:"windows,omitempty"`
 	Signals []Signal        `json:"signals,omitempty"`
+	// Pausing is nil for work that may not be paused.
+	Pausing *Pausing `json:"pausing,omitempty"`
+	// Widths is nil for work that may not run wider.
+	Widths *Widths `json:"widths,omitempty"`
 
 	Now time.Time `json:"-"`
 	// Expected are the intensities that the windows rest on, empty if nothing is known.
@@ -117,6 +121,8 @@ func (c *Cluster) Explain(ctx context.Context, o client.Object) (*Explanation, e
 		if err := c.predict(ctx, x, head); err != nil {
 			return nil, err
 		}
+	} else if err := c.follow(ctx, x, head); err != nil {
+		return nil, err
 	}
 	if x.OverdueSince != nil {
 		x.Refused = c.refusal(ctx, o, head)
@@ -252,38 +258,61 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 		return err
 	}
 	x.Warnings = append(x.Warnings, g.doubts()...)
-	task := g.policy.TaskOf(head)
+	object := hold.WithProgress(head)
+	task := g.policy.TaskOf(object)
 	task.Held = true
-	x.LatestStart, x.Run, x.Duration = &task.LatestStart, task.Duration, plan.FormatDuration(task.Duration)
+	x.Run = task.Duration + restart(task)
+	x.LatestStart, x.Duration, x.Pausing = &task.LatestStart, plan.FormatDuration(x.Run), waiting(object, task)
 	x.OverdueSince = overdueSince(c.Now, x.LatestStart, x.PlannedStart)
-	if g.problem != nil {
-		return nil
+	widths := widthsOf(head)
+	if widths != nil {
+		x.Widths = &widths.Widths
 	}
+	if g.problem == nil {
+		x.plan(g, head, task, widths)
+	}
+	return nil
+}
+
+// plan adds the plan for work that waits, and what the plan rests on.
+func (x *Explanation) plan(g *grid, head client.Object, task plan.Task, widths *jobWidths) {
 	where := cmp.Or(x.Location, head.GetAnnotations()[v1alpha1.LocationAnnotation])
-	decision := g.policy.Decide(g.snapshot, where, c.Now, task)
+	decision := g.policy.Decide(g.snapshot, where, x.Now, task)
 	if x.PlannedStart == nil { // the controller has not planned it yet
 		where = decision.Location
 	}
-	expected, published := g.policy.Predict(g.snapshot, where, c.Now)
-	x.Basis, x.Learned, x.Location = expected.Basis, g.isLearned, published.Location
-	if details := published.Details; details.Origin != (forecast.Origin{}) {
-		x.Origin, x.Attribution = &details.Origin, details.Attribution
-	}
-	if expected.Series.IsEmpty() {
-		return nil
+	x.expect(g, where)
+	if x.Expected.IsEmpty() {
+		return
 	}
 	if x.PlannedStart == nil {
 		x.PlannedStart = &decision.Start
 	}
-	x.Expected = expected.Series
-	x.Windows = append(x.windows(g.policy.Planner(g.snapshot, where, c.Now, task.LatestStart), task), g.elsewhere(c.Now, task, x.Location)...)
+	if x.Pausing != nil {
+		x.Pausing.plan(decision)
+	}
+	if widths != nil {
+		widths.planWaiting(g, where, x.Now, task)
+	}
+	x.Windows = append(x.windows(g.policy.Planner(g.snapshot, where, x.Now, task.LatestStart), task), g.elsewhere(x.Now, task, x.Location)...)
 	answer.Compare(x.Windows)
-	for _, part := range g.policy.Contributions(g.snapshot, where, c.Now, *x.PlannedStart) {
+	for _, part := range g.policy.Contributions(g.snapshot, where, x.Now, *x.PlannedStart) {
 		if math.Abs(part.Intensity) >= minContribution {
 			x.Signals = append(x.Signals, Signal{part.Feature, part.Intensity})
 		}
 	}
-	return nil
+}
+
+// expect adds what is expected of the grid at a location.
+func (x *Explanation) expect(g *grid, where string) {
+	expected, published := g.policy.Predict(g.snapshot, where, x.Now)
+	x.Basis, x.Learned, x.Location = expected.Basis, g.isLearned, published.Location
+	if details := published.Details; details.Origin != (forecast.Origin{}) {
+		x.Origin, x.Attribution = &details.Origin, details.Attribution
+	}
+	if !expected.Series.IsEmpty() {
+		x.Expected = expected.Series
+	}
 }
 
 // windows returns the planned start and the starts that it was chosen from, in the location of a
@@ -291,18 +320,24 @@ func (c *Cluster) predict(ctx context.Context, x *Explanation, head client.Objec
 func (x *Explanation) windows(planner *plan.Planner, task plan.Task) []answer.Window {
 	powerFactor, planned := task.PowerFactor(x.Location), *x.PlannedStart
 	expect := func(name string, start time.Time) answer.Window {
-		return answer.Expect(name, x.Expected, start, task.Duration, powerFactor)
+		return answer.Expect(name, x.Expected, start, x.Run, powerFactor)
 	}
 	var windows []answer.Window
-	if x.AtCreation != nil { // the others are compared with the first
+	if x.AtCreation != nil && !x.Pausing.IsPaused() { // the others are compared with the first
 		windows = append(windows, answer.NewWindow(answer.AtCreation, x.Created, task.Duration, *x.AtCreation, 1))
 	}
 	windows = append(windows, expect(answer.AtOnce, x.Now))
+	if latest := task.LatestStart; x.Pausing.HasPauses() { // the runs are shown by themselves
+		if latest.After(x.Now) {
+			windows = append(windows, expect(answer.LatestStart, latest))
+		}
+		return windows
+	}
 	if planned.After(x.Now) {
 		windows = append(windows, expect(answer.Planned, planned))
 	}
 	for _, a := range planner.Alternatives(task, planned, maxAlternatives) {
-		windows = append(windows, answer.NewWindow(answer.Alternative, a.Start, task.Duration, a.Intensity, powerFactor))
+		windows = append(windows, answer.NewWindow(answer.Alternative, a.Start, x.Run, a.Intensity, powerFactor))
 	}
 	if latest := task.LatestStart; latest.After(x.Now) && !latest.Equal(planned) {
 		windows = append(windows, expect(answer.LatestStart, latest))

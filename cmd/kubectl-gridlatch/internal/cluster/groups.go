@@ -20,6 +20,7 @@ import (
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
 	"github.com/gridlatch/gridlatch/gating/door"
 	"github.com/gridlatch/gridlatch/gating/hold"
+	"github.com/gridlatch/gridlatch/policy"
 )
 
 const (
@@ -41,6 +42,8 @@ type group struct {
 	isWhole bool
 	// hasRun says that the Job has pods, or had some.
 	hasRun bool
+	// isPaused says that the work has run before, and waits to go on.
+	isPaused bool
 }
 
 // groups are the held groups by their owners. An owner is in the namespace of what it owns.
@@ -114,6 +117,7 @@ func (all groups) add(key groupKey, o client.Object) *group {
 		work: WorkOf(o), namespace: o.GetNamespace(), policy: cmp.Or(annotations[v1alpha1.PolicyAnnotation], v1alpha1.DefaultPolicy),
 		planned: instant(annotations[v1alpha1.PlannedStartAnnotation]), latest: instant(annotations[v1alpha1.LatestStartAnnotation]),
 	}
+	g.isPaused = policy.IsPaused(o)
 	all[key] = g
 	return g
 }

@@ -53,10 +53,12 @@ type PolicyStatus struct {
 	// Locations is empty if nothing is known of them.
 	Locations []v1alpha1.LocationStatus `json:"locations"`
 	// Problems are the messages of the conditions that complain.
-	Problems    []string   `json:"problems,omitempty"`
-	Groups      int        `json:"heldGroups"`
-	Pods        int        `json:"heldPods"`
-	NextRelease *time.Time `json:"nextRelease,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+	Groups   int      `json:"heldGroups"`
+	Pods     int      `json:"heldPods"`
+	// PausedGroups are those of the held groups that have run before.
+	PausedGroups int        `json:"pausedGroups,omitempty"`
+	NextRelease  *time.Time `json:"nextRelease,omitempty"`
 	// Audited counts the work in the whole cluster that would be held now if it had not been audited.
 	Audited *v1alpha1.HeldStatus `json:"audited,omitempty"`
 
@@ -168,6 +170,9 @@ func sorted(byName map[string]*PolicyStatus) []PolicyStatus {
 func (p *PolicyStatus) count(g *group) {
 	p.Groups++
 	p.Pods += g.pods
+	if g.isPaused {
+		p.PausedGroups++
+	}
 	if g.planned != nil && (p.NextRelease == nil || g.planned.Before(*p.NextRelease)) {
 		p.NextRelease = g.planned
 	}

@@ -16,17 +16,19 @@ const (
 	maxColumns    = 160 // a wider chart is harder to read
 	minColumns    = 20
 	columnsToTick = 14 // the least distance of two times on the axis
+	runsNow       = "runs"
 )
 
 // chart draws a forecast as columns. The columns of the run are of another glyph, so that the chart
 // can be read without colour.
 type chart struct {
-	series     *forecast.Series
-	title      string // what the other columns are
-	from, to   time.Time
-	start, end time.Time // of the run
-	latest     time.Time // the latest start
-	columns    int
+	series   *forecast.Series
+	title    string // what the other columns are
+	from, to time.Time
+	runTitle string    // what the columns of the run are
+	spans    []span    // the runs, ascending; at least one
+	latest   time.Time // the latest start
+	columns  int
 }
 
 // newChart draws the run that starts at a time, from now on: the next day at least, and all of the
@@ -41,10 +43,28 @@ func newChart(width int, series *forecast.Series, now, start time.Time, duration
 	}
 	c := chart{
 		series: series, title: "forecast", from: now, to: to,
-		start: start, end: start.Add(duration), latest: latest,
+		runTitle: "run", spans: []span{{start, start.Add(duration), "start"}}, latest: latest,
 	}
+	return c.fit(width)
+}
+
+// withSpans returns the chart with several runs, all of which it shows if the forecast goes so far.
+func (c chart) withSpans(width int, all []span) chart {
+	c.spans = all
+	end := all[len(all)-1].end
+	if known := c.series.End(); known.Before(end) {
+		end = known
+	}
+	if end.After(c.to) {
+		c.to = end
+	}
+	return c.fit(width)
+}
+
+// fit chooses the columns.
+func (c chart) fit(width int) chart {
 	c.columns = max(min(width, maxColumns)-labelColumns-1, minColumns)
-	if hours := int(math.Ceil(to.Sub(now).Hours())); hours > 0 && hours < c.columns {
+	if hours := int(math.Ceil(c.to.Sub(c.from).Hours())); hours > 0 && hours < c.columns {
 		c.columns -= c.columns % hours // each hour has the same width
 	}
 	return c
@@ -62,26 +82,35 @@ func (c chart) column(t time.Time) int {
 	return min(max(int(math.Floor(share*float64(c.columns)+1e-9)), 0), c.columns-1)
 }
 
-// isRun reports whether a column belongs to the run. At least one column does.
+// isRun reports whether a column belongs to a run. At least one column of each run does.
 func (c chart) isRun(column int) bool {
-	if column == c.column(c.start) {
-		return true
-	}
 	middle := c.at(column).Add(c.at(column+1).Sub(c.at(column)) / 2)
-	return !middle.Before(c.start) && middle.Before(c.end)
+	for _, run := range c.spans {
+		if column == c.column(run.start) || !middle.Before(run.start) && middle.Before(run.end) {
+			return true
+		}
+	}
+	return false
 }
 
 func (c chart) draw(out *screen.Screen) {
 	values, lowest, highest := c.values()
 	base, top := -above(-lowest), above(highest)
-	out.Printf("gCO2eq/kWh: ⣿ %s, █ run\n", c.title)
+	out.Printf("gCO2eq/kWh: ⣿ %s, █ %s\n", c.title, c.runTitle)
 	for row := chartRows - 1; row >= 0; row-- {
 		label := ""
 		if row%2 == 1 {
 			label = fmt.Sprintf("%.4g", base+(top-base)*float64(row+1)/chartRows)
 		}
-		before, run, after := c.row(values, row, base, top)
-		out.Printf("%*s ┤%s%s%s%s%s\n", labelColumns-2, label, before, screen.Green, run, screen.Plain, after)
+		out.Printf("%*s ┤", labelColumns-2, label)
+		for _, part := range c.row(values, row, base, top) {
+			if part.isRun {
+				out.Printf("%s%s%s", screen.Green, part.text, screen.Plain)
+			} else {
+				out.Printf("%s", part.text)
+			}
+		}
+		out.Printf("\n")
 	}
 	for _, line := range c.axis() {
 		out.Printf("%s\n", line)
@@ -116,27 +145,37 @@ func (c chart) values() (values []float64, lowest, highest float64) {
 	return values, lowest, highest
 }
 
-// row draws one row: the columns before and after the run in quarters of dots, and those of the run
-// in eighths of blocks.
-func (c chart) row(values []float64, row int, base, top float64) (before, run, after string) {
+// part is a part of a row that is in a run, or between runs.
+type part struct {
+	text  string
+	isRun bool
+}
+
+// row draws one row: the columns between the runs in quarters of dots, and those of the runs in eighths
+// of blocks.
+func (c chart) row(values []float64, row int, base, top float64) (parts []part) {
 	dots, blocks := []rune(" ⣀⣤⣶⣿"), []rune(" ▁▂▃▄▅▆▇█")
 	line := make([]rune, len(values))
-	first, end := len(values), 0 // of the run
 	for i, value := range values {
 		glyphs := dots
 		if c.isRun(i) {
-			glyphs, first, end = blocks, min(first, i), i+1
+			glyphs = blocks
 		}
-		parts := float64(len(glyphs) - 1)
+		steps := float64(len(glyphs) - 1)
 		fill := 0.0
 		if !math.IsNaN(value) && top > base {
 			fill = (value-base)/(top-base)*chartRows - float64(row)
 		}
-		line[i] = glyphs[int(math.Round(min(max(fill, 0), 1)*parts))]
+		line[i] = glyphs[int(math.Round(min(max(fill, 0), 1)*steps))]
 	}
-	line = []rune(strings.TrimRight(string(line), " "))
-	first, end = min(first, len(line)), min(end, len(line))
-	return string(line[:first]), string(line[first:end]), string(line[end:])
+	for i, glyph := range []rune(strings.TrimRight(string(line), " ")) {
+		isRun, last := c.isRun(i), len(parts)-1
+		if last < 0 || parts[last].isRun != isRun {
+			parts, last = append(parts, part{isRun: isRun}), last+1
+		}
+		parts[last].text += string(glyph)
+	}
+	return parts
 }
 
 // axis returns the lines below: a ruler with the run, the starts, and times.
@@ -154,16 +193,32 @@ func (c chart) axis() []string {
 			ruler[i] = '━'
 		}
 	}
-	first := c.column(c.start)
-	write(marks, first, "▲ "+c.start.Format("15:04")+" start")
-	if c.latest.After(c.start) && c.latest.Before(c.to) && c.column(c.latest) > first+14 {
-		write(marks, c.column(c.latest), "△ "+c.latest.Format("15:04")+" latest start")
-	}
+	c.mark(marks)
 	indent := strings.Repeat(" ", labelColumns)
 	return []string{
 		strings.Repeat(" ", labelColumns-1) + "└" + string(ruler),
 		indent + strings.TrimRight(string(marks), " "),
 		indent + strings.TrimRight(string(times), " ") + " UTC",
+	}
+}
+
+// mark writes the starts below the ruler, and the latest start, as far as there is room.
+func (c chart) mark(marks []rune) {
+	const shortest = 14 // columns of a mark and a blank
+	free := 0
+	for i, run := range c.spans {
+		text := "▲ " + run.start.Format("15:04") + " " + run.word
+		if run.word == runsNow {
+			text = "▲ " + runsNow
+		}
+		if at := c.column(run.start); i == 0 || at >= free && run.start.Before(c.to) {
+			write(marks, at, text)
+			free = at + len([]rune(text)) + 2
+		}
+	}
+	at := c.column(c.latest)
+	if c.latest.After(c.spans[0].start) && c.latest.Before(c.to) && at >= free && at > c.column(c.spans[0].start)+shortest {
+		write(marks, at, "△ "+c.latest.Format("15:04")+" latest start")
 	}
 }
 

@@ -48,8 +48,14 @@ func headline(x *cluster.Explanation) string {
 		if x.PlannedStart == nil {
 			return name + " waits, and is not planned yet"
 		}
+		if x.Pausing.IsPaused() {
+			return fmt.Sprintf("%s is paused until %s%s", name, plan.FormatTime(*x.PlannedStart), in(x.PlannedStart.Sub(x.Now)))
+		}
 		return fmt.Sprintf("%s waits until %s%s", name, plan.FormatTime(*x.PlannedStart), in(x.PlannedStart.Sub(x.Now)))
 	case cluster.Released:
+		if x.Pausing != nil && x.Pausing.Pauses > 0 { // its first pods have gone
+			return fmt.Sprintf("%s runs again, after %s", name, Count(x.Pausing.Pauses, "pause"))
+		}
 		if x.Started == nil {
 			return name + " has been released"
 		}
@@ -75,9 +81,13 @@ func (p Page) facts(x *cluster.Explanation) {
 		fact("policy", x.Policy)
 		fact("asks for", asks(x.Asked))
 		fact("held by", means(x))
+		widths(x.Widths, fact)
+		pausing(x.Pausing, fact)
 	}
 	switch {
 	case x.State != cluster.Held || x.LatestStart == nil:
+	case x.Pausing.IsPaused() && x.OverdueSince == nil:
+		fact("resumes by", plan.FormatTime(*x.LatestStart)+", whatever the grid does")
 	case x.OverdueSince != nil:
 		fact("latest start", plan.FormatTime(*x.LatestStart))
 	default:
@@ -115,24 +125,24 @@ func means(x *cluster.Explanation) string {
 
 // prediction compares the planned start with others, and draws the prediction of the grid.
 func (p Page) prediction(x *cluster.Explanation) {
-	if x.State != cluster.Held {
+	hasPlan := x.Pausing != nil && x.Pausing.Unpaused == "" || x.Widths != nil
+	if x.State != cluster.Held && !hasPlan {
 		return
 	}
 	if x.Expected.IsEmpty() {
 		p.Out.Printf("\nNothing is known about the grid from here, so that no other starts can be shown.\n")
 		return
 	}
-	p.Out.Printf("\n")
-	p.windows(x.Windows)
-	p.signals(x.Signals)
-	p.Out.Printf("\n")
-	start := *x.PlannedStart
-	if start.Before(x.Now) {
-		start = x.Now
+	if len(x.Windows) > 0 {
+		p.Out.Printf("\n")
+		p.windows(x.Windows)
 	}
-	drawing := newChart(p.Width, x.Expected, x.Now, start, x.Run, *x.LatestStart)
-	drawing.title = basis(x)
-	drawing.draw(p.Out)
+	p.plans(x)
+	p.signals(x.Signals)
+	if drawing, ok := p.drawing(x); ok {
+		p.Out.Printf("\n")
+		drawing.draw(p.Out)
+	}
 }
 
 // basis names the prediction that is drawn.

@@ -113,7 +113,11 @@ func (p Page) policy(policy cluster.PolicyStatus, now time.Time) {
 	if policy.Groups == 0 {
 		next = "nothing waits"
 	}
-	p.Out.Printf("  holds %s in %s; %s\n", Count(policy.Pods, "pod"), Count(policy.Groups, "group"), next)
+	paused := ""
+	if policy.PausedGroups > 0 {
+		paused = fmt.Sprintf(", %d of them paused", policy.PausedGroups)
+	}
+	p.Out.Printf("  holds %s in %s%s; %s\n", Count(policy.Pods, "pod"), Count(policy.Groups, "group"), paused, next)
 	if would := policy.Audited; would != nil {
 		p.Out.Printf("  audits: %s in %s would be held now, and can run\n", Count(int(would.Pods), "pod"), Count(int(would.Groups), "group"))
 	}
