@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,7 +227,8 @@ func (p *pass) pauseNote(g *group, owner *record, began, now time.Time) (note ho
 
 // liveRun returns the record of an owner as the API server has it, and since when its pods really run:
 // not while they waited for a node or an image. The record is nil if the owner may not be paused any
-// more, and the time is zero if no pod runs.
+// more, and the time is zero if no pod runs: not yet, or not any more, because the work is done and its
+// status does not show that yet.
 func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time, error) {
 	kept, err := newRecordMaker().transform(live.DeepCopyObject())
 	owner, ok := kept.(*record)
@@ -238,6 +240,9 @@ func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time
 		return nil, time.Time{}, fmt.Errorf("see since when it runs: %w", err)
 	}
 	began := policy.RunBegan(owner)
+	if !slices.ContainsFunc(pods, podRuns) {
+		return owner, time.Time{}, nil
+	}
 	var first time.Time
 	for i := range pods {
 		start := podBegan(&pods[i])
@@ -266,6 +271,11 @@ func (l *Loop) podsOf(ctx context.Context, live hold.Owner) ([]corev1.Pod, error
 		return nil, fmt.Errorf("list its pods: %w", err)
 	}
 	return list.Items, nil
+}
+
+// podRuns reports whether a container of a pod runs.
+func podRuns(pod corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Running != nil })
 }
 
 // podBegan returns when the first container of a pod began to run; zero if none has.
@@ -309,12 +319,18 @@ func (t *pauseTries) block(o *record, until time.Time) {
 func (t *pauseTries) isBlocked(o *record, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return now.Before(t.until[o.UID])
+	return isAhead(t.until[o.UID], now)
+}
+
+// isAhead reports whether a try has its time ahead. A clock that was set back would keep it there for
+// longer than any try waits.
+func isAhead(until, now time.Time) bool {
+	return now.Before(until) && until.Sub(now) <= refusedPausePatience
 }
 
 // forget forgets what may be tried again.
 func (t *pauseTries) forget(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.until, func(_ types.UID, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(t.until, func(_ types.UID, until time.Time) bool { return !isAhead(until, now) })
 }

@@ -201,6 +201,32 @@ func TestAPauseThatIsRefusedIsNotTriedInEachPass(t *testing.T) {
 	}
 }
 
+func TestAClockThatIsSetBackBlocksNoPause(t *testing.T) {
+	record := stripped(t, newRecordMaker(), runningJob())
+	var tries pauseTries
+	tries.block(record, t0.Add(365*24*time.Hour))
+	if tries.isBlocked(record, t0) {
+		t.Error("want no pause to wait for a year")
+	}
+	tries.forget(t0)
+	if len(tries.until) > 0 {
+		t.Error("want it to be forgotten")
+	}
+}
+
+// The pod has succeeded, and the Job controller has not noted that yet. Such a Job would be held though it is done.
+func TestAJobThatIsDoneIsNotPausedBeforeItsStatusSaysSo(t *testing.T) {
+	hourAgo := t0.Add(-time.Hour)
+	j, pod := runningJob(), podOfRunning(runningJob(), hourAgo, hourAgo)
+	pod.Status.Phase = corev1.PodSucceeded
+	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{StartedAt: metav1.NewTime(hourAgo), FinishedAt: metav1.NewTime(t0)}}
+	l, writes := pausing(t, j, nil, j, pod)
+	passOf(t, l, builtin(), dirtyNow(t, builtin()))
+	if *writes != 0 {
+		t.Errorf("%d writes, want none", *writes)
+	}
+}
+
 func TestWhatOthersHaveSuspendedIsTheirs(t *testing.T) {
 	j := runningJob()
 	j.Spec.Suspend = ptr.To(true)
