@@ -26,6 +26,9 @@ const (
 	// refusedPausePatience is how soon a pause is tried again that the API server has refused. Work that is
 	// not paused only costs more carbon.
 	refusedPausePatience = 10 * time.Minute
+	// maxPausesInPass bounds the pauses of a pass. Each takes three requests, and what is due for its start
+	// waits for the end of the pass. The next pass follows at once.
+	maxPausesInPass = 256
 	// creationGrace is how much earlier than its run a pod may seem to be created: clocks differ.
 	creationGrace = 5 * time.Second
 )
@@ -167,8 +170,12 @@ func (l *Loop) pause(ctx context.Context, p *pass) int {
 			return nil
 		})
 	}
+	pauses := 0
 	for _, g := range p.pausable {
-		if g.decision.Holds() {
+		if !g.decision.Holds() {
+			continue
+		}
+		if pauses++; pauses <= maxPausesInPass {
 			writes.Go(func() error {
 				failed.add(l.pauseGroup(ctx, p, g))
 				return nil
@@ -176,6 +183,7 @@ func (l *Loop) pause(ctx context.Context, p *pass) int {
 		}
 	}
 	_ = writes.Wait() // failed has the errors
+	p.hasMoreToPause = pauses > maxPausesInPass
 	failed.report(ctx, "cannot pause work, which runs on", p.policy.Name)
 	return 0
 }

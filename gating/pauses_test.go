@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -198,6 +199,33 @@ func TestAPauseThatIsRefusedIsNotTriedInEachPass(t *testing.T) {
 	record := stripped(t, newRecordMaker(), j)
 	if l.pauses.isBlocked(record, t0.Add(refusedPausePatience)) || !l.pauses.isBlocked(record, t0.Add(refusedPausePatience-1)) {
 		t.Error("want it to be tried again in ten minutes")
+	}
+}
+
+// What is due for its start does not wait for thousands of pauses.
+func TestManyJobsArePausedInSeveralPasses(t *testing.T) {
+	var cached []runtime.Object
+	var objects []client.Object
+	for i := range maxPausesInPass + 10 {
+		j := runningJob()
+		j.Name, j.UID = fmt.Sprintf("j-%d", i), types.UID(fmt.Sprintf("u-%d", i))
+		j.Spec.Selector.MatchLabels["job-name"] = j.Name
+		pod := podOfRunning(j, t0.Add(-time.Hour), t0.Add(-time.Hour))
+		pod.Name, pod.UID, pod.Labels["job-name"] = j.Name, j.UID, j.Name
+		cached, objects = append(cached, j), append(objects, j.DeepCopy(), pod)
+	}
+	l, writes := pausing(t, runningJob(), nil, objects...)
+	records, err := StaticRecords(cached...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Records, l.Workers = records, 1
+	p := passOf(t, l, builtin(), dirtyNow(t, builtin()))
+	if *writes != maxPausesInPass || l.untilNextPass(p) > time.Second {
+		t.Errorf("%d writes, and the next pass is in %s", *writes, l.untilNextPass(p))
+	}
+	if p = passOf(t, l, builtin(), dirtyNow(t, builtin())); *writes != len(cached) || p.hasMoreToPause {
+		t.Errorf("%d writes, want %d", *writes, len(cached))
 	}
 }
 
