@@ -279,6 +279,22 @@ func TestAForecastThatComesAndGoesChangesAWidthOncePerSlot(t *testing.T) {
 	}
 }
 
+func TestAJobWhoseOwnerLetsNoPodRunRunsNone(t *testing.T) {
+	stopped := running()
+	stopped.Spec.Parallelism = ptr.To(int32(0))
+	w := newWorld(t, stopped)
+	w.turn(100, 400)
+	w.look(t0)
+	w.expectWidth(0)
+	w.edit(`{"spec":{"parallelism":4}}`)
+	w.look(t0.Add(time.Minute))
+	w.expectWidth(10)
+	w.edit(`{"spec":{"parallelism":0}}`)
+	w.look(t0.Add(2 * time.Minute))
+	w.look(t0.Add(time.Hour))
+	w.expectWidth(0)
+}
+
 func TestNothingChangesBeforeTheForecastIsRead(t *testing.T) {
 	w := newWorld(t, running())
 	if result := w.look(t0); len(w.patched) > 0 || result.RequeueAfter != time.Second {

@@ -156,6 +156,8 @@ func (w *work) whyOwn() string {
 		return "Kueue has given it quota, or is going to, for the pods that it asks for"
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + override.Shorten(*manager, maxNameBytes)
+	case w.loan() == nil && widthOf(w.Value(widthField)) == 0:
+		return "its owner has set it to 0, so that no pod runs"
 	case owner != nil && owner.WritesChildren:
 		return "its " + owner.Kind.Kind + " writes its spec"
 	default:
