@@ -83,7 +83,7 @@ func (w *worker) apply(t *testing.T, data func(o client.Object) ([]byte, error))
 
 // spoil has somebody write over what Gridlatch has written on a Job.
 func (w *worker) spoil(random *rand.Rand) {
-	keys := []string{v1alpha1.RanAnnotation, v1alpha1.PausesAnnotation, v1alpha1.FinishByAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.StartedAnnotation, v1alpha1.PlannedStartAnnotation}
+	keys := []string{v1alpha1.PausedAnnotation, v1alpha1.RanAnnotation, v1alpha1.PausesAnnotation, v1alpha1.FinishByAnnotation, v1alpha1.LatestStartAnnotation, v1alpha1.StartedAnnotation, v1alpha1.PlannedStartAnnotation}
 	values := []string{"400d", "-1", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "NaN", ""}
 	key, value := keys[random.IntN(len(keys))], values[random.IntN(len(values))]
 	if w.job.Annotations[key] = value; value == "" {

@@ -100,9 +100,12 @@ func (r Runs) UsefulRun(began, until time.Time, restartCost time.Duration) time.
 	return r.Ran + max(0, present)
 }
 
-// IsPaused reports whether an object waits that had run before.
+// IsPaused reports whether an object waits that had run before. Either note tells: somebody may have
+// removed the other.
 func IsPaused(object metav1.Object) bool {
-	return object.GetAnnotations()[v1alpha1.PausedAnnotation] != "" && object.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld
+	annotations := object.GetAnnotations()
+	hasRun := annotations[v1alpha1.PausedAnnotation] != "" || annotations[v1alpha1.FinishByAnnotation] != ""
+	return hasRun && object.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
 // RunBegan returns when the present run of released work began, as far as its object tells: at its

@@ -92,6 +92,7 @@ func TestAPausedTaskLeavesTimeForTheRestart(t *testing.T) {
 	}{
 		"by what has run":                     {nil, 2.5, 10, 2},
 		"a later promise is not believed":     {map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(after(12))}, 2.5, 10, 2},
+		"its pause was taken away":            {map[string]string{v1alpha1.PausedAnnotation: ""}, 2.5, 10, 2},
 		"an earlier promise is":               {map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(after(9))}, 2.5, 9, 2},
 		"the word of work that was saved":     {map[string]string{v1alpha1.RemainingAnnotation: "3h"}, 3, 9.5, 2},
 		"a deadline that was moved forward":   {map[string]string{v1alpha1.DeadlineAnnotation: FormatTime(after(8))}, 2.5, 8 - 1./6 - 3, 2},
