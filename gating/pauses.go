@@ -247,21 +247,24 @@ func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("see since when it runs: %w", err)
 	}
-	began := policy.RunBegan(owner)
+	return owner, runBegan(pods, policy.RunBegan(owner)), nil
+}
+
+// runBegan returns since when the pods of a run really run, that began at some time; zero if no pod runs.
+func runBegan(pods []corev1.Pod, began time.Time) (first time.Time) {
 	if !slices.ContainsFunc(pods, podRuns) {
-		return owner, time.Time{}, nil
+		return first
 	}
-	var first time.Time
 	for i := range pods {
 		start := podBegan(&pods[i])
 		if !start.IsZero() && !pods[i].CreationTimestamp.Time.Before(began.Add(-creationGrace)) && (first.IsZero() || start.Before(first)) {
 			first = start
 		}
 	}
-	if !first.IsZero() {
-		first = laterOf(first, began)
+	if first.IsZero() {
+		return first
 	}
-	return owner, first, nil
+	return laterOf(first, began)
 }
 
 // podsOf returns the pods of an owner.

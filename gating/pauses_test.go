@@ -229,6 +229,32 @@ func TestManyJobsArePausedInSeveralPasses(t *testing.T) {
 	}
 }
 
+func TestAPauseWhoseNoteCannotBeReadCountsAsAWaitSinceTheCreation(t *testing.T) {
+	for note, want := range map[string]float64{policy.FormatTime(t0.Add(-time.Minute)): 60, "soon": 3600, "0001-01-01T00:00:00Z": 3600} {
+		j := runningJob()
+		j.Labels[v1alpha1.StateLabel], j.Annotations[v1alpha1.PausedAnnotation] = v1alpha1.StateHeld, note
+		l, _ := pausing(t, j, nil, j)
+		registry := prometheus.NewRegistry()
+		l.Metrics = NewMetrics(registry)
+		l.countRelease(&pass{policy: builtin()}, &group{}, stripped(t, newRecordMaker(), j), 1)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0.0
+		for _, family := range families {
+			if family.GetName() == "gridlatch_hold_seconds" {
+				for _, metric := range family.GetMetric() {
+					got += metric.GetHistogram().GetSampleSum()
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%q: waited for %v s, want %v", note, got, want)
+		}
+	}
+}
+
 func TestAClockThatIsSetBackBlocksNoPause(t *testing.T) {
 	record := stripped(t, newRecordMaker(), runningJob())
 	var tries pauseTries
