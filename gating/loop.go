@@ -86,6 +86,7 @@ type pass struct {
 	// suspendedByOthers are interruptible objects that somebody else has suspended.
 	suspendedByOthers []*record
 	hasMoreToExplain  bool // there was no time to explain all
+	hasMoreToPause    bool // nor to pause all
 	// withoutPreference collects why pods were released without a preference for nodes.
 	withoutPreference failures
 	running
@@ -178,7 +179,7 @@ func (p *pass) nextStart() time.Time {
 // untilNextPass returns how long it is until something is due, a plan can change by itself, or the
 // status has to change.
 func (l *Loop) untilNextPass(p *pass) time.Duration {
-	if p.hasMoreToExplain {
+	if p.hasMoreToExplain || p.hasMoreToPause {
 		return time.Millisecond
 	}
 	next, first := p.now.Add(maxIdlePause), p.nextStart()

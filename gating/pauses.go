@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ const (
 	// refusedPausePatience is how soon a pause is tried again that the API server has refused. Work that is
 	// not paused only costs more carbon.
 	refusedPausePatience = 10 * time.Minute
+	// maxPausesInPass bounds the pauses of a pass. Each takes three requests, and what is due for its start
+	// waits for the end of the pass. The next pass follows at once.
+	maxPausesInPass = 256
 	// creationGrace is how much earlier than its run a pod may seem to be created: clocks differ.
 	creationGrace = 5 * time.Second
 )
@@ -149,8 +153,12 @@ func (l *Loop) pause(ctx context.Context, p *pass) int {
 			return nil
 		})
 	}
+	pauses := 0
 	for _, g := range p.pausable {
-		if g.decision.Holds() {
+		if !g.decision.Holds() {
+			continue
+		}
+		if pauses++; pauses <= maxPausesInPass {
 			writes.Go(func() error {
 				failed.add(l.pauseGroup(ctx, p, g))
 				return nil
@@ -158,6 +166,7 @@ func (l *Loop) pause(ctx context.Context, p *pass) int {
 		}
 	}
 	_ = writes.Wait() // failed has the errors
+	p.hasMoreToPause = pauses > maxPausesInPass
 	failed.report(ctx, "cannot pause work, which runs on", p.policy.Name)
 	return 0
 }
@@ -209,7 +218,8 @@ func (p *pass) pauseNote(g *group, owner *record, began, now time.Time) (note ho
 
 // liveRun returns the record of an owner as the API server has it, and since when its pods really run:
 // not while they waited for a node or an image. The record is nil if the owner may not be paused any
-// more, and the time is zero if no pod runs.
+// more, and the time is zero if no pod runs: not yet, or not any more, because the work is done and its
+// status does not show that yet.
 func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time, error) {
 	kept, err := newRecordMaker().transform(live.DeepCopyObject())
 	owner, ok := kept.(*record)
@@ -220,18 +230,24 @@ func (l *Loop) liveRun(ctx context.Context, live hold.Owner) (*record, time.Time
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("see since when it runs: %w", err)
 	}
-	began := policy.RunBegan(owner)
-	var first time.Time
+	return owner, runBegan(pods, policy.RunBegan(owner)), nil
+}
+
+// runBegan returns since when the pods of a run really run, that began at some time; zero if no pod runs.
+func runBegan(pods []corev1.Pod, began time.Time) (first time.Time) {
+	if !slices.ContainsFunc(pods, podRuns) {
+		return first
+	}
 	for i := range pods {
 		start := podBegan(&pods[i])
 		if !start.IsZero() && !pods[i].CreationTimestamp.Time.Before(began.Add(-creationGrace)) && (first.IsZero() || start.Before(first)) {
 			first = start
 		}
 	}
-	if !first.IsZero() {
-		first = laterOf(first, began)
+	if first.IsZero() {
+		return first
 	}
-	return owner, first, nil
+	return laterOf(first, began)
 }
 
 // podsOf returns the pods of an owner.
@@ -249,6 +265,11 @@ func (l *Loop) podsOf(ctx context.Context, live hold.Owner) ([]corev1.Pod, error
 		return nil, fmt.Errorf("list its pods: %w", err)
 	}
 	return list.Items, nil
+}
+
+// podRuns reports whether a container of a pod runs.
+func podRuns(pod corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.State.Running != nil })
 }
 
 // podBegan returns when the first container of a pod began to run; zero if none has.
@@ -292,12 +313,18 @@ func (t *pauseTries) block(o *record, until time.Time) {
 func (t *pauseTries) isBlocked(o *record, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return now.Before(t.until[o.UID])
+	return isAhead(t.until[o.UID], now)
+}
+
+// isAhead reports whether a try has its time ahead. A clock that was set back would keep it there for
+// longer than any try waits.
+func isAhead(until, now time.Time) bool {
+	return now.Before(until) && until.Sub(now) <= refusedPausePatience
 }
 
 // forget forgets what may be tried again.
 func (t *pauseTries) forget(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.until, func(_ types.UID, until time.Time) bool { return !now.Before(until) })
+	maps.DeleteFunc(t.until, func(_ types.UID, until time.Time) bool { return !isAhead(until, now) })
 }

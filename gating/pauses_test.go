@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -198,6 +199,85 @@ func TestAPauseThatIsRefusedIsNotTriedInEachPass(t *testing.T) {
 	record := stripped(t, newRecordMaker(), j)
 	if l.pauses.isBlocked(record, t0.Add(refusedPausePatience)) || !l.pauses.isBlocked(record, t0.Add(refusedPausePatience-1)) {
 		t.Error("want it to be tried again in ten minutes")
+	}
+}
+
+// What is due for its start does not wait for thousands of pauses.
+func TestManyJobsArePausedInSeveralPasses(t *testing.T) {
+	var cached []runtime.Object
+	var objects []client.Object
+	for i := range maxPausesInPass + 10 {
+		j := runningJob()
+		j.Name, j.UID = fmt.Sprintf("j-%d", i), types.UID(fmt.Sprintf("u-%d", i))
+		j.Spec.Selector.MatchLabels["job-name"] = j.Name
+		pod := podOfRunning(j, t0.Add(-time.Hour), t0.Add(-time.Hour))
+		pod.Name, pod.UID, pod.Labels["job-name"] = j.Name, j.UID, j.Name
+		cached, objects = append(cached, j), append(objects, j.DeepCopy(), pod)
+	}
+	l, writes := pausing(t, runningJob(), nil, objects...)
+	records, err := StaticRecords(cached...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Records, l.Workers = records, 1
+	p := passOf(t, l, builtin(), dirtyNow(t, builtin()))
+	if *writes != maxPausesInPass || l.untilNextPass(p) > time.Second {
+		t.Errorf("%d writes, and the next pass is in %s", *writes, l.untilNextPass(p))
+	}
+	if p = passOf(t, l, builtin(), dirtyNow(t, builtin())); *writes != len(cached) || p.hasMoreToPause {
+		t.Errorf("%d writes, want %d", *writes, len(cached))
+	}
+}
+
+func TestAPauseWhoseNoteCannotBeReadCountsAsAWaitSinceTheCreation(t *testing.T) {
+	for note, want := range map[string]float64{policy.FormatTime(t0.Add(-time.Minute)): 60, "soon": 3600, "0001-01-01T00:00:00Z": 3600} {
+		j := runningJob()
+		j.Labels[v1alpha1.StateLabel], j.Annotations[v1alpha1.PausedAnnotation] = v1alpha1.StateHeld, note
+		l, _ := pausing(t, j, nil, j)
+		registry := prometheus.NewRegistry()
+		l.Metrics = NewMetrics(registry)
+		l.countRelease(&pass{policy: builtin()}, &group{}, stripped(t, newRecordMaker(), j), 1)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0.0
+		for _, family := range families {
+			if family.GetName() == "gridlatch_hold_seconds" {
+				for _, metric := range family.GetMetric() {
+					got += metric.GetHistogram().GetSampleSum()
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%q: waited for %v s, want %v", note, got, want)
+		}
+	}
+}
+
+func TestAClockThatIsSetBackBlocksNoPause(t *testing.T) {
+	record := stripped(t, newRecordMaker(), runningJob())
+	var tries pauseTries
+	tries.block(record, t0.Add(365*24*time.Hour))
+	if tries.isBlocked(record, t0) {
+		t.Error("want no pause to wait for a year")
+	}
+	tries.forget(t0)
+	if len(tries.until) > 0 {
+		t.Error("want it to be forgotten")
+	}
+}
+
+// The pod has succeeded, and the Job controller has not noted that yet. Such a Job would be held though it is done.
+func TestAJobThatIsDoneIsNotPausedBeforeItsStatusSaysSo(t *testing.T) {
+	hourAgo := t0.Add(-time.Hour)
+	j, pod := runningJob(), podOfRunning(runningJob(), hourAgo, hourAgo)
+	pod.Status.Phase = corev1.PodSucceeded
+	pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{StartedAt: metav1.NewTime(hourAgo), FinishedAt: metav1.NewTime(t0)}}
+	l, writes := pausing(t, j, nil, j, pod)
+	passOf(t, l, builtin(), dirtyNow(t, builtin()))
+	if *writes != 0 {
+		t.Errorf("%d writes, want none", *writes)
 	}
 }
 

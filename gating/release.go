@@ -406,8 +406,8 @@ func (l *Loop) releaseWithPreference(ctx context.Context, p *pass, pod *record, 
 func (l *Loop) countRelease(p *pass, g *group, o *record, pods int) {
 	planned, _ := time.Parse(time.RFC3339, o.Annotations[v1alpha1.PlannedStartAnnotation]) // zero if absent
 	since := o.CreationTimestamp.Time
-	if policy.IsPaused(o) {
-		since = policy.ReadRuns(o.Annotations).Paused
+	if paused := policy.ReadRuns(o.Annotations).Paused; paused.After(since) {
+		since = paused
 	}
 	l.Metrics.countReleased(pods, p.policy.Name, g.cause, since, planned, l.Clock.Now())
 }

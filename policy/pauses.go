@@ -78,6 +78,9 @@ func ReadRuns(annotations map[string]string) (r Runs) {
 	if n, err := strconv.Atoi(annotations[v1alpha1.PausesAnnotation]); err == nil {
 		r.Pauses = max(0, min(n, maxPauses))
 	}
+	if r.Ran > 0 { // which only a pause writes
+		r.Pauses = max(r.Pauses, 1)
+	}
 	return r
 }
 
@@ -97,9 +100,12 @@ func (r Runs) UsefulRun(began, until time.Time, restartCost time.Duration) time.
 	return r.Ran + max(0, present)
 }
 
-// IsPaused reports whether an object waits that had run before.
+// IsPaused reports whether an object waits that had run before. Either note tells: somebody may have
+// removed the other.
 func IsPaused(object metav1.Object) bool {
-	return object.GetAnnotations()[v1alpha1.PausedAnnotation] != "" && object.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld
+	annotations := object.GetAnnotations()
+	hasRun := annotations[v1alpha1.PausedAnnotation] != "" || annotations[v1alpha1.FinishByAnnotation] != ""
+	return hasRun && object.GetLabels()[v1alpha1.StateLabel] == v1alpha1.StateHeld
 }
 
 // RunBegan returns when the present run of released work began, as far as its object tells: at its
@@ -127,12 +133,13 @@ type RunningTask struct {
 }
 
 // RunningTaskOf returns the task of interruptible work that runs at a moment, since began. isKnown is
-// false if nothing was promised to the work, or if it is not interruptible.
+// false if nothing was promised to the work, if it is not interruptible, or if what it asks for cannot be
+// read: nobody knows how long such work takes.
 func (p *Policy) RunningTaskOf(object metav1.Object, began, now time.Time) (t RunningTask, isKnown bool) {
-	task, ask := p.taskAndAsk(object)
+	task, ask, isReadable := p.taskAndAsk(object)
 	annotations := object.GetAnnotations()
 	runs := ReadRuns(annotations)
-	if task.Pauses == nil || runs.FinishBy.IsZero() && readInstant(annotations[v1alpha1.LatestStartAnnotation]).IsZero() {
+	if !isReadable || task.Pauses == nil || runs.FinishBy.IsZero() && readInstant(annotations[v1alpha1.LatestStartAnnotation]).IsZero() {
 		return RunningTask{}, false
 	}
 	t = RunningTask{Done: runs.UsefulRun(began, now, task.Pauses.RestartCost), FinishBy: runs.finish(task), PausedBefore: runs.Pauses}

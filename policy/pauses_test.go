@@ -43,6 +43,7 @@ func TestARunningTaskIsAboutWhatIsLeft(t *testing.T) {
 	}{
 		"by the time that it has run":               {left: 3, latest: 11, done: 1, runs: 2, began: 2},
 		"what ran before counts, but no restarts":   {more: map[string]string{v1alpha1.RanAnnotation: "90m", v1alpha1.PausesAnnotation: "1", v1alpha1.FinishByAnnotation: FormatTime(after(13))}, left: 2, latest: 11, done: 2, runs: 1, began: 2},
+		"who has run before was paused before":      {more: map[string]string{v1alpha1.RanAnnotation: "90m", v1alpha1.PausesAnnotation: "-1"}, left: 2, latest: 12, done: 2, runs: 1, began: 2},
 		"a restart that goes on is no progress":     {more: map[string]string{v1alpha1.RanAnnotation: "1h", v1alpha1.PausesAnnotation: "1", v1alpha1.FinishByAnnotation: FormatTime(after(13))}, left: 3, latest: 10, done: 1, runs: 1, began: 2.9},
 		"by its completions, and the more counts":   {completions: 4, succeeded: 2, left: 2, latest: 11, done: 1, runs: 2, began: 2},
 		"few completions count as much work":        {completions: 4, left: 4, latest: 10, done: 1, runs: 2, began: 2},
@@ -91,6 +92,7 @@ func TestAPausedTaskLeavesTimeForTheRestart(t *testing.T) {
 	}{
 		"by what has run":                     {nil, 2.5, 10, 2},
 		"a later promise is not believed":     {map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(after(12))}, 2.5, 10, 2},
+		"its pause was taken away":            {map[string]string{v1alpha1.PausedAnnotation: ""}, 2.5, 10, 2},
 		"an earlier promise is":               {map[string]string{v1alpha1.LatestStartAnnotation: FormatTime(after(9))}, 2.5, 9, 2},
 		"the word of work that was saved":     {map[string]string{v1alpha1.RemainingAnnotation: "3h"}, 3, 9.5, 2},
 		"a deadline that was moved forward":   {map[string]string{v1alpha1.DeadlineAnnotation: FormatTime(after(8))}, 2.5, 8 - 1./6 - 3, 2},
@@ -124,8 +126,9 @@ func TestOnlyAJobThatWasDecidedOnAsOneIsInterruptible(t *testing.T) {
 		"it has ended": func(j *batchv1.Job) {
 			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobComplete, Status: corev1.ConditionTrue}}
 		},
-		"it was promised nothing":    func(j *batchv1.Job) { delete(j.Annotations, v1alpha1.LatestStartAnnotation) },
-		"its promise cannot be read": func(j *batchv1.Job) { j.Annotations[v1alpha1.LatestStartAnnotation] = "soon" },
+		"it was promised nothing":     func(j *batchv1.Job) { delete(j.Annotations, v1alpha1.LatestStartAnnotation) },
+		"its duration cannot be read": func(j *batchv1.Job) { j.Annotations[v1alpha1.DurationAnnotation] = "long" },
+		"its promise cannot be read":  func(j *batchv1.Job) { j.Annotations[v1alpha1.LatestStartAnnotation] = "soon" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := interruptibleJob(nil)

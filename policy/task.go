@@ -19,16 +19,16 @@ import (
 // annotation cannot be read, the work starts now unless a latest start was promised. If the policy
 // does not exist any more, the promise applies. The task of paused work is about what is left of it.
 func (p *Policy) TaskOf(object metav1.Object) plan.Task {
-	task, ask := p.taskAndAsk(object)
+	task, ask, _ := p.taskAndAsk(object)
 	if task.Pauses != nil && IsPaused(object) {
 		p.pausedTask(&task, object, ask)
 	}
 	return task
 }
 
-// taskAndAsk returns the task of the whole work, whether it has started or not, and what the work asks
-// for.
-func (p *Policy) taskAndAsk(object metav1.Object) (plan.Task, Ask) {
+// taskAndAsk returns the task of the whole work, whether it has started or not, what the work asks
+// for, and whether all that it asks for can be read.
+func (p *Policy) taskAndAsk(object metav1.Object) (task plan.Task, ask Ask, isReadable bool) {
 	annotations, created, hasRun := object.GetAnnotations(), WaitsSince(object), false
 	if ProgressOf(object) != nil { // who resumes it is Gridlatch
 		created = object.GetCreationTimestamp().Time
@@ -45,14 +45,14 @@ func (p *Policy) taskAndAsk(object metav1.Object) (plan.Task, Ask) {
 		ask.NextRun = next.UTC()
 	}
 	ask.Candidates = annotations[v1alpha1.CandidateLocationsAnnotation]
-	task := p.Task(ask, created)
+	task = p.Task(ask, created)
 	task.PlannedLocation = annotations[v1alpha1.PlannedLocationAnnotation]
 	task.ID = TaskID(object, object.GetUID())
 	task.PlannedStart, _ = time.Parse(time.RFC3339, annotations[v1alpha1.PlannedStartAnnotation]) // zero if there is none
 	if !hasRun {                                                                                  // else the promise is about what was left at the pause
 		p.keepPromise(&task, promised, noPromise == nil, len(errs) == 0, created)
 	}
-	return task, ask
+	return task, ask, len(errs) == 0
 }
 
 // keepPromise makes a task start no later than promised. Without a readable promise, work whose ask

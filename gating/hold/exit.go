@@ -46,6 +46,8 @@ type Exit struct {
 	Namespace string
 	Reason    string
 	Now       time.Time
+	// ByHand says that a user releases the work, which is not to be paused afterwards.
+	ByHand bool
 	// Progress is called after each object with how many pods are released, and how many objects
 	// could not be. It may be nil.
 	Progress func(released, unreleased int)
@@ -124,7 +126,11 @@ func (e *Exit) ReleaseWholes(ctx context.Context, doors []door.Door) (int, error
 func (e *Exit) releasingOwner(ctx context.Context, workers *errgroup.Group) func(Owner) {
 	return func(owner Owner) {
 		workers.Go(func() error {
-			pods, err := releaseOwner(ctx, e.Client, owner, e.note())
+			note := e.note()
+			if e.ByHand {
+				note = note.byHand(owner)
+			}
+			pods, err := releaseOwner(ctx, e.Client, owner, note)
 			e.count(owner.Kind.Kind, owner, pods, err)
 			return nil
 		})

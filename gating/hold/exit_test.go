@@ -58,3 +58,24 @@ func TestAnExitReleasesAllThatIsHeldAndNothingElse(t *testing.T) {
 		})
 	}
 }
+
+// The controller runs on, and would pause the work again.
+func TestWhatIsReleasedByHandWithAllElseIsNotPausedAgain(t *testing.T) {
+	for name, tt := range map[string]struct {
+		byHand bool
+		want   string
+	}{"by a user": {true, v1alpha1.OutcomeTaken}, "by a removal": {false, ""}} {
+		t.Run(name, func(t *testing.T) {
+			paused := heldItself(jobIn(v1alpha1.StateHeld, "paused"), v1alpha1.HoldBySuspend)
+			paused.Annotations[v1alpha1.InterruptibleAnnotation] = "true"
+			c := server(nil, paused)
+			exit := Exit{Client: c, Reason: "r", Now: t0, ByHand: tt.byHand}
+			if _, err := exit.ReleaseAll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := read(t, c, jobIn("", "paused")).Annotations[v1alpha1.OutcomeAnnotation]; got != tt.want {
+				t.Errorf("outcome %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

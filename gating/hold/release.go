@@ -31,10 +31,15 @@ func Release(ctx context.Context, c client.Client, o client.Object, reason strin
 	if !ok {
 		return 0, fmt.Errorf("want a pod, a Job or what else is held whole, not %T", o)
 	}
-	if o.GetAnnotations()[v1alpha1.InterruptibleAnnotation] == "true" {
-		note.Outcome = v1alpha1.OutcomeTaken // who releases it by hand wants it to run, and not to be paused
+	return releaseOwnerWithPods(ctx, c, owner, note.byHand(owner))
+}
+
+// byHand returns the note of a release by a user, who wants the owner to run, and not to be paused.
+func (r ReleaseNote) byHand(owner Owner) ReleaseNote {
+	if owner.GetAnnotations()[v1alpha1.InterruptibleAnnotation] == "true" {
+		r.Outcome = v1alpha1.OutcomeTaken
 	}
-	return releaseOwnerWithPods(ctx, c, owner, note)
+	return r
 }
 
 // releaseOwnerWithPods records the release on the owner before it releases pods, as the loop does.

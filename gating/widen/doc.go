@@ -12,7 +12,8 @@
 //	runs                                 that of the plan
 //	runs, without a usable forecast,     its own, if the work is done in time with that;
 //	or while carbon does not count       else the least with which it is
-//	is suspended by its owner            as it is
+//	is suspended by its owner, or by a   as it is
+//	spec.parallelism of 0
 //	is over, or does not ask any more    its own
 //
 // A Job that is in a queue of Kueue, or has another manager, or is interruptible, keeps its own width.

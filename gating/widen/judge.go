@@ -83,14 +83,14 @@ func (c *Controller) plan(w *work, rules *policy.Policy, now time.Time) (verdict
 	if next := planned.Steps[0].End; len(planned.Steps) > 1 && next.After(now) && next.Before(v.until) {
 		v.until = next
 	}
+	expected, _ := rules.Predict(snapshot, location, now)
+	v.mayChange = func(since time.Time) time.Time { return mayChange(expected.Series, since, c.Options.Interval) }
+	v.isLate = func(width int, until time.Time) bool { return isLate(e, width, until, e.Most, now) }
 	isUnknown := planned.Cause == plan.CauseNoForecast || planned.Cause == plan.CauseExempt
 	if isUnknown && !isLate(e, w.original(), now, w.original(), now) {
 		v.width, v.Reason = 0, tellCause(planned.Cause, e)
 		return v, nil
 	}
-	expected, _ := rules.Predict(snapshot, location, now)
-	v.mayChange = func(since time.Time) time.Time { return mayChange(expected.Series, since, c.Options.Interval) }
-	v.isLate = func(width int, until time.Time) bool { return isLate(e, width, until, e.Most, now) }
 	v.Reason, v.Detail = tellCause(planned.Cause, e), tellPlan(planned, now)
 	return v, nil
 }

@@ -38,6 +38,7 @@ func (w *work) settle(v verdict, now time.Time) *change {
 	s := w.Standing(widthField, loan)
 	c.isUndone = s.IsReverted
 	c.isTaken = s.IsUndone && !s.IsReverted
+	v.width = c.keptWidth(v, loan, s, now)
 	switch {
 	case c.isTaken && w.asks():
 		c.notes[v1alpha1.ParallelismReleasedAnnotation] = v1alpha1.ParallelismTaken
@@ -58,14 +59,35 @@ func (w *work) restore(now time.Time) *change {
 	return w.settle(own("Gridlatch gives it back", ""), now)
 }
 
-// giveBack gives the Job its own width.
+// keptWidth returns the wanted width, or the lent one if it is too early to give it back because the grid
+// does not count for now.
+func (c *change) keptWidth(v verdict, loan *override.Loan, s override.Standing, now time.Time) int {
+	if v.width != 0 || v.mayChange == nil || loan == nil {
+		return v.width
+	}
+	before, own := widthOf(loan.Applied), v
+	own.width = widthOf(s.Original)
+	if own.width != before && c.damp(own, before, now) == before {
+		return before
+	}
+	return 0
+}
+
+// giveBack gives the Job its own width. If the grid may count again, it is remembered when the width has
+// changed.
 func (c *change) giveBack(v verdict, loan *override.Loan, s override.Standing, now time.Time) {
 	w := c.work
 	if w.asks() && (w.isTaken() || !w.offUntil(now).IsZero()) {
 		c.notes[v1alpha1.ParallelismReleasedAnnotation] = w.Annotations[v1alpha1.ParallelismReleasedAnnotation]
 	}
+	if v.mayChange != nil {
+		c.notes[v1alpha1.ParallelismChangedAnnotation] = w.Annotations[v1alpha1.ParallelismChangedAnnotation]
+	}
 	if loan == nil {
 		return
+	}
+	if v.mayChange != nil && s.Original != loan.Applied {
+		c.notes[v1alpha1.ParallelismChangedAnnotation] = policy.FormatTime(now)
 	}
 	c.Set(widthField, s.Original)
 	c.width, c.isUndone = widthOf(s.Original), false

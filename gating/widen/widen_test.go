@@ -250,6 +250,51 @@ func TestWithoutAForecastAJobHasItsOwnWidthIfThatIsEnough(t *testing.T) {
 	}
 }
 
+func TestAForecastThatComesAndGoesChangesAWidthOncePerSlot(t *testing.T) {
+	w := newWorld(t, running())
+	rules, err := w.Policies.Get(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for minute := range 120 {
+		now := t0.Add(time.Duration(minute) * time.Minute)
+		w.clock.SetTime(now)
+		if w.Store.Forget(rules.Source); minute%2 == 0 {
+			w.turn(100, 400)
+		} else {
+			w.Store.Fail(rules.Source, errors.New("it is gone"))
+		}
+		w.look(now)
+	}
+	if n := w.widths(); n == 0 || n > 26 { // without a forecast there are no slots, but five minutes
+		t.Errorf("%d changes in two hours", n)
+	}
+	w.Store.Forget(rules.Source)
+	w.Store.Fail(rules.Source, errors.New("it is gone"))
+	w.look(t0.Add(3 * time.Hour))
+	w.look(t0.Add(4 * time.Hour))
+	w.expectWidth(ownWidth)
+	if _, isLent := w.job().Annotations[v1alpha1.OriginalParallelismAnnotation]; isLent {
+		t.Errorf("it is still lent: %v", w.job().Annotations)
+	}
+}
+
+func TestAJobWhoseOwnerLetsNoPodRunRunsNone(t *testing.T) {
+	stopped := running()
+	stopped.Spec.Parallelism = ptr.To(int32(0))
+	w := newWorld(t, stopped)
+	w.turn(100, 400)
+	w.look(t0)
+	w.expectWidth(0)
+	w.edit(`{"spec":{"parallelism":4}}`)
+	w.look(t0.Add(time.Minute))
+	w.expectWidth(10)
+	w.edit(`{"spec":{"parallelism":0}}`)
+	w.look(t0.Add(2 * time.Minute))
+	w.look(t0.Add(time.Hour))
+	w.expectWidth(0)
+}
+
 func TestNothingChangesBeforeTheForecastIsRead(t *testing.T) {
 	w := newWorld(t, running())
 	if result := w.look(t0); len(w.patched) > 0 || result.RequeueAfter != time.Second {

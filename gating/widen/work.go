@@ -142,8 +142,6 @@ func widthOf(v override.Value) int {
 
 // whyOwn says why the Job keeps its own width whatever the grid does; empty if it lends its width.
 func (w *work) whyOwn() string {
-	owner := door.OfController(w.job)
-	manager := w.job.Spec.ManagedBy
 	wish, _ := policy.Wish(w.job)
 	switch {
 	case w.isOver():
@@ -152,10 +150,21 @@ func (w *work) whyOwn() string {
 		return "it does not ask to wait any more"
 	case w.state() != v1alpha1.StateHeld && w.state() != v1alpha1.StateReleased:
 		return "it was not decided on"
+	default:
+		return w.whyOthersDecide()
+	}
+}
+
+// whyOthersDecide says who else decides how many pods run; empty if nobody does.
+func (w *work) whyOthersDecide() string {
+	owner, manager := door.OfController(w.job), w.job.Spec.ManagedBy
+	switch {
 	case w.job.Labels[hold.KueueQueueLabel] != "" || hold.HasQuota(w.job.Spec.Template.Labels):
 		return "Kueue has given it quota, or is going to, for the pods that it asks for"
 	case manager != nil && *manager != batchv1.JobControllerName:
 		return "it is managed by " + override.Shorten(*manager, maxNameBytes)
+	case w.loan() == nil && widthOf(w.Value(widthField)) == 0:
+		return "its owner has set it to 0, so that no pod runs"
 	case owner != nil && owner.WritesChildren:
 		return "its " + owner.Kind.Kind + " writes its spec"
 	default:

@@ -29,7 +29,7 @@ func (c *Cluster) Release(ctx context.Context, o client.Object) (int, error) {
 // empty, and returns how many pods that is. Progress is told how many pods are released, and how
 // many objects could not be.
 func (c *Cluster) ReleaseAll(ctx context.Context, namespace string, progress func(released, left int)) (int, error) {
-	exit := hold.Exit{Client: c.API, Namespace: namespace, Reason: hold.ManualReleaseReason(c.Now), Now: c.Now, Progress: progress}
+	exit := hold.Exit{Client: c.API, Namespace: namespace, Reason: hold.ManualReleaseReason(c.Now), Now: c.Now, ByHand: true, Progress: progress}
 	return exit.ReleaseAll(ctx)
 }
 
