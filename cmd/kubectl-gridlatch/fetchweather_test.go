@@ -9,7 +9,6 @@ import (
 )
 
 func TestFetchPrintsTheWeather(t *testing.T) {
-	t.Parallel()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.HasPrefix(r.UserAgent(), "kubectl-gridlatch") && !strings.Contains(r.UserAgent(), "gridlatch") {
 			http.Error(w, "who are you?", http.StatusForbidden)
@@ -29,7 +28,6 @@ func TestFetchPrintsTheWeather(t *testing.T) {
 }
 
 func TestFetchRefusesWeatherThatNobodyHas(t *testing.T) {
-	t.Parallel()
 	for want, args := range map[string][]string{
 		"want met-norway or open-meteo":      {"--weather", "oracle"},
 		"--non-commercial":                   {"--weather", "open-meteo"},
