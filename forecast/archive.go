@@ -150,10 +150,10 @@ func (k *knowledge) learned() *knowledge {
 	for _, o := range outlooks {
 		fresh.archiveOutlook(o)
 	}
-	if n := len(fresh.sky.outlooks); n == 0 || fresh.sky.outlooks[n-1].knownAt < hourOf(fresh.sky.received) {
+	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
+	if len(fresh.sky.outlooks) == 0 {
 		fresh.lookOut(max(hourOf(fresh.sky.received), fresh.past.closedUntil()))
 	}
-	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
 	return fresh
 }
 

@@ -97,7 +97,7 @@ func (e *evidence) addOutlookLearner() {
 	if len(outlooks) == 0 {
 		return
 	}
-	lag := max(0, (e.now.since(outlooks[len(outlooks)-1].knownAt)-lateAfterHours)/day*day)
+	lag := max(0, (e.origin.since(outlooks[len(outlooks)-1].knownAt)-lateAfterHours)/day*day)
 	if lag > maxLatenessHours {
 		return
 	}

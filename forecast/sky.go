@@ -93,13 +93,22 @@ func (k *knowledge) learnResponse(h hour) {
 	}
 }
 
-// lookOut makes an outlook, if enough has been learned.
+// lookOut makes an outlook, if enough has been learned. The outlook counts from the newest hour whose
+// intensity is known: weather is known as of now, however late the intensities are, and what is
+// predicted begins with that hour.
 func (k *knowledge) lookOut(now hour) {
 	if k.response == nil || k.response.learnedHours < minHistoryHours {
 		return
 	}
+	at := now
+	if origin := k.newestKnownHour(now); origin > 0 {
+		at = min(now, origin)
+	}
+	if n := len(k.sky.outlooks); n > 0 {
+		at = max(at, k.sky.outlooks[n-1].knownAt)
+	}
 	k.lastAnswer = answer{}
-	k.archiveOutlook(archivedForecast{now, k.response.outlook(now, &k.sky.weather)})
+	k.archiveOutlook(archivedForecast{at, k.response.outlook(at, &k.sky.weather)})
 }
 
 // archiveOutlook archives an outlook and gives it to the learners.

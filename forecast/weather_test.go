@@ -116,7 +116,7 @@ func TestThereIsNoOutlookBeforeTwoDaysOfHistory(t *testing.T) {
 		}
 	})
 	o := m.sky.outlooks[len(m.sky.outlooks)-1]
-	if o.values.first != h0+3*day || o.values.end() != h0+8*day || o.knownAt != h0+3*day+6 {
+	if o.values.first != h0+3*day || o.values.end() != h0+8*day || o.knownAt != h0+3*day+5 {
 		t.Errorf("the outlook of hour %d is for the hours from %d to %d", o.knownAt-h0, o.values.first-h0, o.values.end()-h0)
 	}
 	if !math.IsNaN(o.values.at(h0+5*day)) || math.IsNaN(o.values.at(h0+5*day-1)) {
@@ -143,6 +143,28 @@ func TestThePastWeatherTrainsAtOnce(t *testing.T) {
 	}
 	if sum > 20 {
 		t.Errorf("the mean error of the outlook is %.1f", sum)
+	}
+}
+
+// TestWeatherCountsAtOnceHoweverLateTheIntensitiesAre asks a model right after it has heard the weather.
+func TestWeatherCountsAtOnceHoweverLateTheIntensitiesAre(t *testing.T) {
+	for _, late := range []int{1, 3, 24} {
+		g := windy(9, 40)
+		var m Model
+		m.ObserveAll(even(hr(0), time.Hour, g.actual[:30*day-late]...), hr(30*day))
+		var all Weather
+		for _, w := range g.weather[:31] {
+			all = append(all, w.weather...)
+		}
+		m.HearWeather(all, hr(30*day))
+		p := m.Predict(hr(30*day), trust)
+		if p.Basis != BasisWeather {
+			t.Errorf("%d hours late: the basis is %s", late, p.Basis)
+		}
+		m.HearWeather(all[:len(all)-day], hr(30*day+1))
+		if n := len(m.sky.outlooks); n > 1 && m.sky.outlooks[n-1].knownAt < m.sky.outlooks[n-2].knownAt {
+			t.Errorf("%d hours late: the outlooks are not in order of time", late)
+		}
 	}
 }
 

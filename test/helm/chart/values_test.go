@@ -75,7 +75,7 @@ func TestValuesReachTheObjects(t *testing.T) {
 		t.Errorf("the policy is %v", spec)
 	}
 	secrets := objects["Role carbon/gridlatch-export"]["rules"].([]any)[1].(map[string]any)["resourceNames"].([]any)
-	if !slices.Contains(secrets, any("own-key")) || !slices.Contains(secrets, any("another")) || len(secrets) != 7 {
+	if !slices.Contains(secrets, any("own-key")) || !slices.Contains(secrets, any("another")) || len(secrets) != 9 {
 		t.Errorf("the exporter may read %v", secrets)
 	}
 	egress := objects["NetworkPolicy carbon/gridlatch"]["spec"].(map[string]any)["egress"].([]any)
