@@ -34,7 +34,7 @@ func countUntil(n int, knownAt func(i int) time.Time, at time.Time) int {
 }
 
 // tell gives the model everything that is known at now, in the order in which it became known. At
-// one moment weather comes first, and forecasts before actual intensities.
+// one moment forecasts come first, then actual intensities, then weather.
 func (n *news) tell(m Model, now time.Time) {
 	for {
 		next := []struct {
@@ -42,9 +42,9 @@ func (n *news) tell(m Model, now time.Time) {
 			knownAt func(i int) time.Time
 			tell    func(m Model, known time.Time)
 		}{
-			{len(n.weather) > 0, n.weatherKnownAt, n.tellWeather},
 			{len(n.documents) > 0, n.forecastKnownAt, n.tellForecast},
 			{len(n.slots) > 0, n.actualKnownAt, n.tellActual},
+			{len(n.weather) > 0, n.weatherKnownAt, n.tellWeather},
 		}
 		first, known := -1, now
 		for i, kind := range next {
