@@ -84,7 +84,7 @@ func TestGridlatchIsConfinedToWhatItHasToWrite(t *testing.T) {
 		"its gate":                         {gated, strategic, `{"spec":{"schedulingGates":[{"$patch":"delete","name":"gridlatch.dev/carbon"}]}}`, ""},
 		"its gate, with a preference":      {gated, strategic, prefer(one+","+two, ungate), ""},
 		"its own label and annotation":     {ordinary, merge, `{"metadata":{"labels":{"gridlatch.dev/state":"held"},"annotations":{"gridlatch.dev/reason":"x"}}}`, ""},
-		"what else a Job does":             {theirs, merge, `{"spec":{"parallelism":9}}`, "of spec"},
+		"what else a Job does":             {theirs, merge, `{"spec":{"parallelism":9}}`, "spec.parallelism"},
 		"how long a Job is kept":           {theirs, merge, `{"spec":{"ttlSecondsAfterFinished":9}}`, "of spec"},
 		"what somebody else has suspended": {theirs, merge, `{"spec":{"suspend":false}}`, "spec.suspend"},
 		"what somebody else has suspended, without its mark": {ours, merge, `{"metadata":{"annotations":{"gridlatch.dev/held-by":null}}}`, ""},

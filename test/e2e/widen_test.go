@@ -140,7 +140,9 @@ func TestAJobRunsWideWhileTheGridIsCleanAndIsDoneInTime(t *testing.T) {
 			break
 		}
 		t.Logf("slot %d: %d to %d pods", n, least, most)
-		if n%2 == 1 && most < 8 || n%2 == 0 && (least != 2 || most != 2) { // of 10, the last slot may need fewer
+		// Of 10, the last slot may need fewer. A busy machine makes pods slow, so that a dirty slot may need
+		// one or two more than the least.
+		if n%2 == 1 && most < 8 || n%2 == 0 && (least < 2 || most > 4) {
 			t.Errorf("in slot %d it had %d to %d pods at most", n, least, most)
 		}
 	}
