@@ -25,7 +25,8 @@ func TestLeavingIsSafe(t *testing.T) {
 	}
 	kubeconfig := filepath.Join(filepath.Dir(c.Kubeconfig), "gridlatch.kubeconfig") // its service account
 	output, err := exec.CommandContext(t.Context(), "../../bin/gridlatch", "release", "--all", "--kubeconfig="+kubeconfig).CombinedOutput()
-	if err != nil || !strings.Contains(string(output), "released 2 pods") {
+	// Gridlatch still runs, and may itself release the Job's pod as soon as the command has released the Job.
+	if released := string(output); err != nil || !strings.Contains(released, "released 2 pods") && !strings.Contains(released, "released 1 pods") {
 		t.Fatalf("%v: %s", err, output)
 	}
 	awaitScheduled(t, c, ns, 2, patience)
