@@ -414,6 +414,41 @@ func TestTheOldestIntensitiesMakeRoomForTheNewest(t *testing.T) {
 	}
 }
 
+// TestWeatherMakesRoomFirst has a past of the weather that cannot be compressed, and so no room for it.
+func TestWeatherMakesRoomFirst(t *testing.T) {
+	d := large(32)
+	d.Weather = map[string]forecast.Weather{}
+	now := start().Truncate(hour)
+	for location := range d.Series {
+		for h := now.Add(-retention); h.Before(now.Add(2 * day)); h = h.Add(hour) {
+			wind := float64(h.Unix()/3600*2654435761%1490) / 10
+			d.Weather[location] = append(d.Weather[location], forecast.WeatherHour{Start: h, WindSpeed: wind, Temperature: wind / 3, SolarRadiation: wind * 7})
+		}
+	}
+	binary, data, err := d.ConfigMap(start())
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := sizeOf(binary, data)
+	for name, tt := range map[string]struct {
+		limit, hours int
+		pastKnown    time.Duration
+	}{
+		"all fits":                   {whole, int((retention + 2*day) / hour), retention},
+		"what is over is left out":   {whole - 1, int(2 * day / hour), retention},
+		"all of the weather is gone": {96 << 10, 0, 28 * day},
+	} {
+		binary, data, err := fit(d, start(), tt.limit)
+		if err != nil || sizeOf(binary, data) > tt.limit {
+			t.Fatalf("%s: %d bytes, %v", name, sizeOf(binary, data), err)
+		}
+		got, err := forecast.FromConfigMap(binary, data, dataKey, start())
+		if s := got.Actuals["ZONE-007"]; err != nil || len(got.Weather["ZONE-007"]) != tt.hours || s.End().Sub(s.Start()) != tt.pastKnown {
+			t.Errorf("%s: %d hours of weather, the past from %v to %v, %v", name, len(got.Weather["ZONE-007"]), s.Start(), s.End(), err)
+		}
+	}
+}
+
 func TestTheAttemptsToWriteGrowRarer(t *testing.T) {
 	w, g, a := newTry(t, "DE")
 	w.runUntil(a, start().Add(9*time.Minute))

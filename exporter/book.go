@@ -294,11 +294,11 @@ func (e *Exporter) create(ctx context.Context, wanted *corev1.ConfigMap) (versio
 	return created.ResourceVersion, nil
 }
 
-// fit returns what a ConfigMap has for a document. If that is too large, the slots of the forecasts
-// become longer. If that is not enough, the oldest actual intensities are left out, and then all
-// series. The note, or at last the message, says so.
+// fit returns what a ConfigMap has for a document. If that is too large, the weather that is over is left
+// out. If that is not enough, the slots of the forecasts become longer. Then all weather is left out,
+// then the oldest actual intensities, and then all series. The note, or at last the message, says so.
 func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byte, data map[string]string, err error) {
-	for fitted := range smaller(d) {
+	for fitted := range smaller(d, now) {
 		if leastSize(fitted) > limit {
 			continue // what does not fit need not be encoded
 		}
@@ -314,14 +314,19 @@ func fit(d forecast.Document, now time.Time, limit int) (binary map[string][]byt
 
 // smaller yields a document, and then documents with less and less in them. The last one has a message
 // and nothing else.
-func smaller(d forecast.Document) iter.Seq[forecast.Document] {
+func smaller(d forecast.Document, now time.Time) iter.Seq[forecast.Document] {
 	const widest, minActuals = 6 * time.Hour, 24 * time.Hour
 	return func(yield func(forecast.Document) bool) {
+		if !yield(d) {
+			return
+		}
+		d.Weather = aheadOf(d.Weather, now)
 		for _, width := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour, widest} {
 			if !yield(widened(d, width)) {
 				return
 			}
 		}
+		d.Weather = nil
 		for kept := retention / 2; kept >= minActuals; kept /= 2 {
 			if !yield(newest(widened(d, widest), kept)) {
 				return
@@ -329,6 +334,18 @@ func smaller(d forecast.Document) iter.Seq[forecast.Document] {
 		}
 		yield(forecast.Document{Message: sentence("the forecasts do not fit into a ConfigMap: name fewer locations in the policy", d.Message)})
 	}
+}
+
+// aheadOf returns the weather without the hours that are over. Readers keep those that they have seen.
+func aheadOf(weather map[string]forecast.Weather, now time.Time) map[string]forecast.Weather {
+	ahead := make(map[string]forecast.Weather, len(weather))
+	for location, hours := range weather {
+		first := slices.IndexFunc(hours, func(hour forecast.WeatherHour) bool { return hour.Start.Add(time.Hour).After(now) })
+		if first >= 0 {
+			ahead[location] = hours[first:]
+		}
+	}
+	return ahead
 }
 
 // sentence joins two sentences, of which the second may be empty.
