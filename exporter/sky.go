@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -48,7 +47,11 @@ func (a *asker) askWeather(ctx context.Context) bool {
 			return true
 		}
 		points := a.pointsOfZone(z)
-		r, err := a.weather.source.Weather(ctx, z.name, parsePoints(points))
+		parsed, err := provider.ParsePoints(points)
+		var r provider.WeatherReading
+		if err == nil {
+			r, err = a.weather.source.Weather(ctx, z.name, parsed)
+		}
 		description := a.weather.source.DescribeWeather()
 		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
 		if failures++; err == nil || isOfTheZone(err) {
@@ -177,22 +180,4 @@ func pointsOf(points []v1alpha1.WeatherPoint) string {
 		texts[i] = p.Latitude + "," + p.Longitude
 	}
 	return strings.Join(texts, ";")
-}
-
-// parsePoints reads the points of a text. The schema of the policy, and a test of the table, let only
-// numbers pass.
-func parsePoints(text string) []provider.Point {
-	var points []provider.Point
-	for pair := range strings.SplitSeq(text, ";") {
-		north, east, ok := strings.Cut(pair, ",")
-		if !ok {
-			continue
-		}
-		latitude, errNorth := strconv.ParseFloat(north, 64)
-		longitude, errEast := strconv.ParseFloat(east, 64)
-		if errNorth == nil && errEast == nil {
-			points = append(points, provider.Point{Latitude: latitude, Longitude: longitude})
-		}
-	}
-	return points
 }

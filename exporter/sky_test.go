@@ -21,12 +21,13 @@ func TestPointsOfAPolicyComeBeforeThoseOfTheTable(t *testing.T) {
 	t.Parallel()
 	own := pointsOf([]v1alpha1.WeatherPoint{{Latitude: "54.31", Longitude: "9.66"}, {Latitude: "-1", Longitude: "-0.5"}})
 	want := []provider.Point{{Latitude: 54.31, Longitude: 9.66}, {Latitude: -1, Longitude: -0.5}}
-	if diff := cmp.Diff(want, parsePoints(own)); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+	got, err := provider.ParsePoints(own)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got)\n%s", err, diff)
 	}
-	for _, hostile := range []string{"", ";", ",", "a,b", "1", "1,2,3"} {
-		if points := parsePoints(hostile); len(points) != 0 {
-			t.Errorf("%q: got %v", hostile, points)
+	for hostile, isWrong := range map[string]bool{"": false, ";": false, ",": true, "a,b": true, "1": true, "1,2,3": true, "91,0": true, "NaN,0": true} {
+		if points, err := provider.ParsePoints(hostile); len(points) != 0 || (err != nil) != isWrong {
+			t.Errorf("%q: got %v, %v", hostile, points, err)
 		}
 	}
 	a := &asker{source: source{kind: provider.TypeEnergyCharts}, books: map[string]*book{
@@ -36,8 +37,8 @@ func TestPointsOfAPolicyComeBeforeThoseOfTheTable(t *testing.T) {
 	if got := a.pointsOfZone(&zone{name: "DE"}); got != own {
 		t.Errorf("DE: got %q, want those of the policy", got)
 	}
-	if got := parsePoints(a.pointsOfZone(&zone{name: "FR"})); len(got) < 5 {
-		t.Errorf("FR: got %v, want those of the table", got)
+	if got, err := provider.ParsePoints(a.pointsOfZone(&zone{name: "FR"})); len(got) < 5 || err != nil {
+		t.Errorf("FR: got %v, %v, want those of the table", got, err)
 	}
 }
 

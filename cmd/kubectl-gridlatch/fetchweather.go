@@ -43,7 +43,7 @@ func (f *weatherFlags) open(e env, of *providerFlags) (source provider.WeatherSo
 	if text == "" {
 		text = region.WeatherPoints(string(gridKind), zone)
 	}
-	if points, err = parsePoints(text); err != nil {
+	if points, err = provider.ParsePoints(text); err != nil {
 		return nil, "", nil, wrong("points", text, err)
 	}
 	if len(points) == 0 {
@@ -57,24 +57,6 @@ func (f *weatherFlags) open(e env, of *providerFlags) (source provider.WeatherSo
 		return nil, "", nil, usageError{errors.New("--weather " + f.source + ": " + strings.Replace(err.Error(), "acceptNonCommercial: true", "--non-commercial", 1))}
 	}
 	return source, zone, points, nil
-}
-
-// parsePoints reads pairs of a latitude and a longitude, separated by semicolons.
-func parsePoints(text string) ([]provider.Point, error) {
-	var points []provider.Point
-	for pair := range strings.SplitSeq(text, ";") {
-		if strings.TrimSpace(pair) == "" {
-			continue
-		}
-		north, east, _ := strings.Cut(pair, ",")
-		latitude, errNorth := strconv.ParseFloat(strings.TrimSpace(north), 64)
-		longitude, errEast := strconv.ParseFloat(strings.TrimSpace(east), 64)
-		if errNorth != nil || errEast != nil || !(math.Abs(latitude) <= 90 && math.Abs(longitude) <= 180) {
-			return nil, errors.New("want degrees as LATITUDE,LONGITUDE, and a semicolon between points: 54.3,9.7;53.5,7.3")
-		}
-		points = append(points, provider.Point{Latitude: latitude, Longitude: longitude})
-	}
-	return points, nil
 }
 
 // runWeather fetches the weather and writes CSV.

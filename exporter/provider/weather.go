@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gridlatch/gridlatch/forecast"
@@ -34,6 +36,26 @@ const (
 
 // Point is a place on Earth, in degrees. North and east are positive.
 type Point struct{ Latitude, Longitude float64 }
+
+// ParsePoints reads the points of a text: pairs of a latitude and a longitude in degrees, with a comma
+// within a pair and a semicolon between two. An empty text has no points.
+func ParsePoints(text string) ([]Point, error) {
+	var points []Point
+	for pair := range strings.SplitSeq(text, ";") {
+		if strings.TrimSpace(pair) == "" {
+			continue
+		}
+		north, east, _ := strings.Cut(pair, ",")
+		latitude, errNorth := strconv.ParseFloat(strings.TrimSpace(north), 64)
+		longitude, errEast := strconv.ParseFloat(strings.TrimSpace(east), 64)
+		point := Point{latitude, longitude}
+		if errNorth != nil || errEast != nil || point.check() != nil {
+			return nil, errors.New("want degrees as LATITUDE,LONGITUDE, and a semicolon between points: 54.3,9.7;53.5,7.3")
+		}
+		points = append(points, point)
+	}
+	return points, nil
+}
 
 // check returns an error for a point that is not on Earth.
 func (p Point) check() error {
