@@ -45,7 +45,7 @@ type zone struct {
 	// nothing else.
 	begun forecast.Slot
 
-	sky sky
+	weather zoneWeather
 
 	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
 	expected, recent, past question
@@ -58,7 +58,7 @@ type zone struct {
 func (z *zone) belongTo(d provider.Description) {
 	origin := forecast.Origin{Provider: d.Source, Zone: z.name, Signal: d.Signal, IsMadeUp: d.IsMadeUp}
 	if z.origin != origin {
-		*z = zone{name: z.name, origin: origin, sky: z.sky}
+		*z = zone{name: z.name, origin: origin, weather: z.weather}
 	}
 	z.attribution, z.forecasts, z.history = d.Attribution, d.Forecasts, d.History
 }
@@ -250,10 +250,10 @@ func (z *zone) details() forecast.Details {
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
-	if z.sky.credit != "" {
-		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.sky.credit, "; ")
+	if z.weather.credit != "" {
+		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.weather.credit, "; ")
 	}
-	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text, z.sky.question.problem.text)
+	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text, z.weather.question.problem.text)
 	if d.Problem == "" && !z.hasPast() {
 		d.Problem = z.past.problem.text
 	}

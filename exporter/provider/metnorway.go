@@ -45,7 +45,7 @@ func (p *metNorway) Weather(ctx context.Context, zone string, points []Point) (W
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 	}
 	var r WeatherReading
-	var all skyTally
+	var all weatherTally
 	for _, point := range points {
 		issued, err := p.ask(ctx, point, &all)
 		if err != nil && r.Points == 0 {
@@ -73,7 +73,7 @@ func coordinate(degrees float64) string {
 	return strconv.FormatFloat(math.Round(degrees*100)/100+0, 'f', 2, 64)
 }
 
-func (p *metNorway) ask(ctx context.Context, point Point, into *skyTally) (issued time.Time, err error) {
+func (p *metNorway) ask(ctx context.Context, point Point, into *weatherTally) (issued time.Time, err error) {
 	url := p.base + "/locationforecast/2.0/compact?lat=" + coordinate(point.Latitude) + "&lon=" + coordinate(point.Longitude)
 	body, err := p.client.get(ctx, request{url: url, keepsUntilExpiry: true})
 	if err != nil {
@@ -87,7 +87,7 @@ func (p *metNorway) ask(ctx context.Context, point Point, into *skyTally) (issue
 }
 
 // parseMETNorway notes the weather of one point. The values of an instant stand for its hour.
-func parseMETNorway(body []byte, into *skyTally) (issued time.Time, err error) {
+func parseMETNorway(body []byte, into *weatherTally) (issued time.Time, err error) {
 	var document struct {
 		Properties struct {
 			Meta struct {

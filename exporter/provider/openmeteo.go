@@ -118,7 +118,7 @@ func parseOpenMeteo(body []byte) (WeatherReading, error) {
 	if err != nil {
 		return WeatherReading{}, err
 	}
-	var all skyTally
+	var all weatherTally
 	var r WeatherReading
 	for i := range points {
 		if err := points[i].tally(&all); err != nil {
@@ -147,7 +147,7 @@ func eachPoint(elements []json.RawMessage) ([]openMeteoPoint, error) {
 
 // tally notes the weather of a point. The wind at the height of turbines counts, if the server knows
 // any.
-func (p *openMeteoPoint) tally(into *skyTally) error {
+func (p *openMeteoPoint) tally(into *weatherTally) error {
 	hourly := &p.Hourly
 	wind := hourly.WindAt100
 	if !hasAny(wind) {

@@ -147,12 +147,12 @@ func checkPoints(points []Point) error {
 // maxWeatherHours bounds the hours of a reading: the past of a quarter, and two weeks ahead.
 const maxWeatherHours = 120 * 24
 
-// A skyTally takes the mean of the weather of several points, hour by hour.
-type skyTally struct {
-	hours map[time.Time]*skyHour
+// A weatherTally takes the mean of the weather of several points, hour by hour.
+type weatherTally struct {
+	hours map[time.Time]*weatherSums
 }
 
-type skyHour struct{ wind, temperature, radiation meanValue }
+type weatherSums struct{ wind, temperature, radiation meanValue }
 
 // A meanValue is the sum of the values that are known, and their number.
 type meanValue struct {
@@ -171,9 +171,9 @@ func (m *meanValue) add(value *float64) {
 func (m *meanValue) mean() float64 { return m.sum / float64(m.count) }
 
 // add notes the weather of an hour at one point. A nil value is unknown.
-func (t *skyTally) add(start time.Time, wind, temperature, radiation *float64) {
+func (t *weatherTally) add(start time.Time, wind, temperature, radiation *float64) {
 	if t.hours == nil {
-		t.hours = map[time.Time]*skyHour{}
+		t.hours = map[time.Time]*weatherSums{}
 	}
 	start = start.UTC().Truncate(time.Hour)
 	hour := t.hours[start]
@@ -181,7 +181,7 @@ func (t *skyTally) add(start time.Time, wind, temperature, radiation *float64) {
 		if len(t.hours) == maxWeatherHours {
 			return
 		}
-		hour = &skyHour{}
+		hour = &weatherSums{}
 		t.hours[start] = hour
 	}
 	hour.wind.add(wind)
@@ -190,7 +190,7 @@ func (t *skyTally) add(start time.Time, wind, temperature, radiation *float64) {
 }
 
 // weather returns the means in order of time.
-func (t *skyTally) weather() forecast.Weather {
+func (t *weatherTally) weather() forecast.Weather {
 	var all forecast.Weather
 	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
 		hour := t.hours[start]

@@ -66,7 +66,7 @@ func parseWeather(body []byte) (WeatherReading, error) {
 	case trimmed[0] == '[', trimmed[0] == '{' && !bytes.Contains(trimmed, []byte(`"timeseries"`)):
 		return parseOpenMeteo(trimmed)
 	case trimmed[0] == '{':
-		var all skyTally
+		var all weatherTally
 		issued, err := parseMETNorway(trimmed, &all)
 		r := WeatherReading{Weather: all.weather(), Issued: issued, Points: 1}
 		if err == nil && len(r.Weather) == 0 {
@@ -106,7 +106,7 @@ func parseWeatherCSV(body []byte) (WeatherReading, error) {
 		return WeatherReading{}, fmt.Errorf("%w: the first line is %.40q: want JSON, or CSV with the columns timestamp,wind_speed_10m,temperature_2m,shortwave_radiation",
 			ErrUnreadable, strings.Join(header, ","))
 	}
-	var all skyTally
+	var all weatherTally
 	for count := 0; ; count++ {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {

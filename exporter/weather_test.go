@@ -49,15 +49,15 @@ func TestAFailureOfTheWeatherKeepsTheOldWeather(t *testing.T) {
 	d := provider.WeatherDescription{Rhythm: 2 * time.Hour, Attribution: "Weather: somebody"}
 	weather := forecast.Weather{{Start: now.Add(-retention - time.Hour)}, {Start: now, WindSpeed: 7}}
 	z.receiveWeather(provider.WeatherReading{Weather: weather}, nil, "54,9", d, now)
-	if len(z.sky.weather) != 1 || z.sky.question.isDue(now.Add(d.Rhythm-time.Second)) || !z.sky.question.isDue(now.Add(d.Rhythm)) {
-		t.Errorf("got %+v, want the hour that counts, and the next question after %v", z.sky, d.Rhythm)
+	if len(z.weather.hours) != 1 || z.weather.question.isDue(now.Add(d.Rhythm-time.Second)) || !z.weather.question.isDue(now.Add(d.Rhythm)) {
+		t.Errorf("got %+v, want the hour that counts, and the next question after %v", z.weather, d.Rhythm)
 	}
 	if got, want := z.details().Attribution, "Data: somebody; Weather: somebody"; got != want {
 		t.Errorf("attribution %q, want %q", got, want)
 	}
 	z.receiveWeather(provider.WeatherReading{}, provider.ErrNoData, "54,9", d, now.Add(d.Rhythm))
-	if len(z.sky.weather) != 1 || !strings.HasPrefix(z.details().Problem, "weather: ") {
-		t.Errorf("got %+v and the problem %q, want the old weather and a problem", z.sky, z.details().Problem)
+	if len(z.weather.hours) != 1 || !strings.HasPrefix(z.details().Problem, "weather: ") {
+		t.Errorf("got %+v and the problem %q, want the old weather and a problem", z.weather, z.details().Problem)
 	}
 }
 

@@ -15,11 +15,11 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// A sky is what is known of the weather of a zone, and when to ask for more.
-type sky struct {
+// zoneWeather is what is known of the weather of a zone, and when to ask for more.
+type zoneWeather struct {
 	question question
 	points   string // that the weather is of
-	weather  forecast.Weather
+	hours    forecast.Weather
 	credit   string // the sentence that the licence demands
 }
 
@@ -100,12 +100,12 @@ func (a *asker) zonesWithoutWeather() []*zone {
 	defer a.mu.Unlock()
 	var due []*zone
 	for _, z := range a.zones {
-		if z.sky.question.isDue(now) || z.sky.points != a.pointsOfZoneLocked(z) {
+		if z.weather.question.isDue(now) || z.weather.points != a.pointsOfZoneLocked(z) {
 			due = append(due, z)
 		}
 	}
 	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(x.sky.question.due.Compare(y.sky.question.due), strings.Compare(x.name, y.name))
+		return cmp.Or(x.weather.question.due.Compare(y.weather.question.due), strings.Compare(x.name, y.name))
 	})
 	return due
 }
@@ -143,7 +143,7 @@ func (a *asker) nextWeather() (next time.Time) {
 		return a.weather.keyDue
 	}
 	for _, z := range a.zones {
-		if due := z.sky.question.due; next.IsZero() || due.Before(next) {
+		if due := z.weather.question.due; next.IsZero() || due.Before(next) {
 			next = due
 		}
 	}
@@ -152,20 +152,20 @@ func (a *asker) nextWeather() (next time.Time) {
 
 // receiveWeather takes over the weather of a zone, or notes why there is none.
 func (z *zone) receiveWeather(r provider.WeatherReading, err error, points string, d provider.WeatherDescription, now time.Time) {
-	z.sky.points = points
+	z.weather.points = points
 	if err != nil {
 		p := problemOf(err)
 		p.text = "weather: " + p.text
-		z.sky.question.fail(now, firstPause, maxPause, p)
+		z.weather.question.fail(now, firstPause, maxPause, p)
 		return
 	}
 	var p problem
 	if r.Problem != "" {
 		p = problem{"weather of a point", "weather: a point has none: " + r.Problem}
 	}
-	z.sky.question.succeed(now.Add(d.Rhythm), p)
-	z.sky.credit = d.Attribution
-	z.sky.weather = recentWeather(r.Weather, now)
+	z.weather.question.succeed(now.Add(d.Rhythm), p)
+	z.weather.credit = d.Attribution
+	z.weather.hours = recentWeather(r.Weather, now)
 }
 
 // recentWeather leaves out what no model keeps.
