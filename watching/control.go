@@ -40,7 +40,7 @@ type Controller[R comparable, S any] struct {
 	Workers int
 	// Prepare makes what Watch needs of clients for the objects, and for what defines the objects.
 	Prepare func(objects dynamic.Interface, definitions metadata.Interface)
-	// Watch starts to watch the objects. It must not block.
+	// Watch starts to watch the objects. It must not block. It runs before OnPolicy and OnChanged hear anything.
 	Watch    func(ctx context.Context, q workqueue.TypedRateLimitingInterface[R]) error
 	OnPolicy handler.TypedEventHandler[*v1alpha1.CarbonPolicy, R]
 	// Changed has what has changed, and OnChanged wakes the objects.
@@ -56,10 +56,12 @@ func (c Controller[R, S]) Add(mgr ctrl.Manager, config *rest.Config, reconciler 
 	}
 	c.Prepare(objects, definitions)
 	err = builder.TypedControllerManagedBy[R](mgr).Named(c.Name).
-		WatchesRawSource(source.TypedFunc[R](c.Watch)).
-		WatchesRawSource(source.TypedChannel(c.Changed, c.OnChanged)).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.OnPolicy,
-			predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{})).
+		WatchesRawSource(inOrder[R]{
+			source.TypedFunc[R](c.Watch),
+			source.TypedChannel(c.Changed, c.OnChanged),
+			source.TypedKind(mgr.GetCache(), &v1alpha1.CarbonPolicy{}, c.OnPolicy,
+				predicate.TypedGenerationChangedPredicate[*v1alpha1.CarbonPolicy]{}),
+		}).
 		WithLogConstructor(func(r *R) logr.Logger {
 			log := mgr.GetLogger().WithValues("controller", c.Name)
 			if r != nil {
@@ -73,6 +75,34 @@ func (c Controller[R, S]) Add(mgr ctrl.Manager, config *rest.Config, reconciler 
 		}).Complete(reconciler)
 	if err != nil {
 		return fmt.Errorf("set up the controller %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// inOrder starts sources one after the other. A manager starts the sources of a controller all at once, and a
+// policy would reach OnPolicy before Watch has run.
+type inOrder[R comparable] []source.TypedSource[R]
+
+// Start starts the sources in their order, up to the first one that cannot start.
+func (s inOrder[R]) Start(ctx context.Context, q workqueue.TypedRateLimitingInterface[R]) error {
+	for _, one := range s {
+		if err := one.Start(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WaitForSync waits until the sources that need a cache have it.
+func (s inOrder[R]) WaitForSync(ctx context.Context) error {
+	for _, one := range s {
+		syncing, ok := one.(source.TypedSyncingSource[R])
+		if !ok {
+			continue
+		}
+		if err := syncing.WaitForSync(ctx); err != nil {
+			return fmt.Errorf("wait for the cache: %w", err)
+		}
 	}
 	return nil
 }
