@@ -164,7 +164,7 @@ func (p *Program) Kill() error { return p.end(syscall.SIGKILL, 10*time.Second) }
 func (p *Program) end(signal syscall.Signal, patience time.Duration) error {
 	select {
 	case <-p.done:
-		return nil
+		return p.crash()
 	default:
 	}
 	if err := p.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -176,6 +176,15 @@ func (p *Program) end(signal syscall.Signal, patience time.Duration) error {
 	case <-time.After(patience):
 		return errors.Join(fmt.Errorf("%s did not end within %s", p.name, patience), p.cmd.Process.Kill())
 	}
+}
+
+// crash returns an error if the program, which has ended, has ended by a panic.
+func (p *Program) crash() error {
+	const panicked = 2 // the exit code of Go's runtime
+	if log := p.Log(); p.cmd.ProcessState.ExitCode() == panicked && strings.Contains(log, "\ngoroutine ") {
+		return fmt.Errorf("%s has crashed:\n%s", p.name, log)
+	}
+	return nil
 }
 
 // Log returns what the program has written.
