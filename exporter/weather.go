@@ -29,7 +29,11 @@ type weatherAsker struct {
 	usedKey digest
 	keyDue  time.Time
 	problem string // why nobody can be asked
+	logged  string // the last problem of an answer, so that it is logged once
 }
+
+// weatherTimeout bounds how long one zone may take, and then a round: forecasts wait meanwhile.
+const weatherTimeout = 2 * time.Minute
 
 // askWeather asks for the weather of the zones for which it is due, and reports whether there may be
 // news. The forecasts of the provider are written before, so that weather never keeps them back.
@@ -41,19 +45,22 @@ func (a *asker) askWeather(ctx context.Context) bool {
 	if a.weather.source == nil {
 		return a.weather.problem != ""
 	}
-	failures, due := 0, a.zonesWithoutWeather()
-	for _, z := range due {
-		if failures == maxFailuresInARow || a.hasOtherTargets() || ctx.Err() != nil {
+	description := a.weather.source.DescribeWeather()
+	// a random time more each time: not all clusters ask at once, and none always at the full hour
+	description.Rhythm += time.Duration(a.exporter.jitter() * jitterShare * float64(description.Rhythm))
+	failures, due, began := 0, a.zonesWithoutWeather(), a.exporter.Clock.Now()
+	for i, z := range due {
+		if a.hasOtherTargets() || ctx.Err() != nil || a.exporter.Clock.Since(began) >= weatherTimeout {
+			return true
+		}
+		if failures == maxFailuresInARow {
+			a.postponeWeather(due[i:], due[i-1])
 			return true
 		}
 		points := a.pointsOfZone(z)
-		parsed, err := provider.ParsePoints(points)
-		var r provider.WeatherReading
-		if err == nil {
-			r, err = a.weather.source.Weather(ctx, z.name, parsed)
-		}
-		description := a.weather.source.DescribeWeather()
+		r, err := a.weatherAt(ctx, z, points)
 		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
+		a.logWeatherProblem(ctx, r.Problem)
 		if failures++; err == nil || isOfTheZone(err) {
 			failures = 0
 		} else {
@@ -61,6 +68,36 @@ func (a *asker) askWeather(ctx context.Context) bool {
 		}
 	}
 	return len(due) > 0
+}
+
+// weatherAt asks for the weather of a zone.
+func (a *asker) weatherAt(ctx context.Context, z *zone, points string) (provider.WeatherReading, error) {
+	ctx, cancel := context.WithTimeout(ctx, weatherTimeout)
+	defer cancel()
+	parsed, err := provider.ParsePoints(points)
+	if err != nil {
+		return provider.WeatherReading{}, err
+	}
+	return a.weather.source.Weather(ctx, z.name, parsed)
+}
+
+// postponeWeather leaves a source alone that has not answered for other zones. The zones that were not
+// asked for wait as long as the last one that was.
+func (a *asker) postponeWeather(zones []*zone, last *zone) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, z := range zones {
+		z.weather.question.due = later(z.weather.question.due, last.weather.question.due)
+		z.weather.question.note(last.weather.question.problem)
+	}
+}
+
+// logWeatherProblem logs what is wrong with an answer, once.
+func (a *asker) logWeatherProblem(ctx context.Context, text string) {
+	if text != "" && text != a.weather.logged {
+		log.FromContext(ctx).Info("weather: "+text, "source", a.source.weather.kind)
+		a.weather.logged = text
+	}
 }
 
 // findWeatherSource makes the source, with the key of the Secret if there is one.
@@ -90,6 +127,11 @@ func (a *asker) findWeatherSource(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.hasNews = a.hasNews || a.weather.problem != k.problem
+	if a.weather.usedKey != k.digest {
+		for _, z := range a.zones {
+			z.weather.question.due = now
+		}
+	}
 	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem
 }
 
@@ -161,7 +203,7 @@ func (z *zone) receiveWeather(r provider.WeatherReading, err error, points strin
 	}
 	var p problem
 	if r.Problem != "" {
-		p = problem{"weather of a point", "weather: a point has none: " + r.Problem}
+		p = problem{"weather: " + r.Problem, "weather: " + r.Problem}
 	}
 	z.weather.question.succeed(now.Add(d.Rhythm), p)
 	z.weather.credit = d.Attribution

@@ -42,7 +42,7 @@ const (
 //
 // A document of Gridlatch's own exporter may have no forecast, but actual intensities only. If such
 // a document has neither, its message is the error. A sentence that is too long is cut, and a location
-// that breaks the rules is left out, as the message says.
+// that breaks the rules, or weather that is damaged, is left out, as the message says.
 func FromConfigMap(binaryData map[string][]byte, data map[string]string, key string, written time.Time) (Document, error) {
 	details, err := decodeDetails(data[detailsKey])
 	if err != nil {
@@ -52,16 +52,16 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if err != nil {
 		return Document{}, fmt.Errorf("key %q: %w", actualsKey, err)
 	}
-	weather, err := decodeWeather(binaryData[weatherKey])
-	if err != nil {
-		return Document{}, fmt.Errorf("key %q: %w", weatherKey, err)
-	}
 	document, err := parseKey(binaryData, data, key, details != nil)
 	if err != nil {
 		return Document{}, err
 	}
 	message := strings.TrimSpace(data[messageKey])
 	if details != nil {
+		weather, err := decodeWeather(binaryData[weatherKey])
+		if err != nil {
+			message = join(fmt.Sprintf("key %q: %v: the weather is left out", weatherKey, err), message)
+		}
 		document.Weather = weather
 		document.Details, document.Actuals, document.Message, document.Note = details, actuals, message, strings.TrimSpace(data[noteKey])
 		document = document.bounded()

@@ -39,17 +39,21 @@ func weatherBounds() [weatherValues][2]float64 {
 	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}}
 }
 
-// conditions returns the values of an hour, in the precision of [Model.Save]. Values that no weather has
-// are unknown.
-func (w WeatherHour) conditions() conditions {
-	c := conditions{w.WindSpeed, w.Temperature, w.SolarRadiation}
-	for i, bounds := range weatherBounds() {
-		if !(c[i] >= bounds[0] && c[i] <= bounds[1]) {
-			c[i] = math.NaN()
+// Believed returns the hour without the values that no weather has: they are unknown.
+func (w WeatherHour) Believed() WeatherHour {
+	bounds := weatherBounds()
+	for i, value := range []*float64{&w.WindSpeed, &w.Temperature, &w.SolarRadiation} {
+		if !(*value >= bounds[i][0] && *value <= bounds[i][1]) {
+			*value = math.NaN()
 		}
-		c[i] = float64(float32(c[i]))
 	}
-	return c
+	return w
+}
+
+// conditions returns the values of an hour that are believed, in the precision of [Model.Save].
+func (w WeatherHour) conditions() conditions {
+	w = w.Believed()
+	return conditions{float64(float32(w.WindSpeed)), float64(float32(w.Temperature)), float64(float32(w.SolarRadiation))}
 }
 
 // weather is what is known of the weather by the hour: the hours that are over as they were expected

@@ -84,7 +84,7 @@ func (f *fetchFlags) runWeather(ctx context.Context, e env) error {
 	e.stderr.Printf("%s: %s of %s\n", zone, render.Count(len(r.Weather), "hour"), render.Count(r.Points, "point"))
 	e.stderr.Printf("%s\n", source.DescribeWeather().Attribution)
 	if r.Problem != "" {
-		e.warn([]string{"a point has no weather: " + r.Problem})
+		e.warn([]string{"weather: " + r.Problem})
 	}
 	return nil
 }

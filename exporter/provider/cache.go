@@ -2,6 +2,8 @@ package provider
 
 import (
 	"bytes"
+	"compress/gzip"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -18,6 +20,10 @@ const (
 // server need not send them again. A client has one key, so that all responses to a URL are to the
 // same customer. The zero responseCache is empty.
 type responseCache struct {
+	// untilExpiry says that responses without an ETag and a time of modification are kept until they
+	// expire, and that all are kept compressed: a zone has many of them.
+	untilExpiry bool
+
 	mu      sync.Mutex
 	entries map[string]cachedResponse // by URL
 	order   []string                  // the URLs, the one kept first at the front
@@ -46,7 +52,7 @@ func (c *responseCache) prepare(url string, header http.Header) []byte {
 	if known.modified != "" {
 		header.Set("If-Modified-Since", known.modified)
 	}
-	return known.body
+	return c.plain(known.body)
 }
 
 // fresh returns a response that has not expired, or nil. A response that is good for longer than a day is
@@ -55,7 +61,7 @@ func (c *responseCache) fresh(url string, now time.Time) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known, ok := c.entries[url]; ok && now.Before(known.expires) && known.expires.Sub(now) <= maxFreshTime {
-		return known.body
+		return c.plain(known.body)
 	}
 	return nil
 }
@@ -83,9 +89,13 @@ func (c *responseCache) keep(url string, header http.Header, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forget(url)
+	if c.untilExpiry {
+		body = compressed(body)
+	}
 	entry := cachedResponse{etag: header.Get("ETag"), modified: header.Get("Last-Modified"), expires: expiryOf(header), body: bytes.Clone(body)}
 	entry.size = len(body) + 2*len(url) + len(entry.etag) + len(entry.modified) + cachedOverhead
-	if entry.etag == "" && entry.modified == "" || entry.size > maxCachedSize/4 {
+	isUseful := entry.etag != "" || entry.modified != "" || c.untilExpiry && !entry.expires.IsZero()
+	if !isUseful || entry.size > maxCachedSize/4 {
 		return
 	}
 	if c.entries == nil {
@@ -112,4 +122,29 @@ func (c *responseCache) forget(url string) {
 			return
 		}
 	}
+}
+
+// compressed returns a body as it is kept.
+func compressed(body []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(body) // a buffer takes everything
+	_ = z.Close()
+	return b.Bytes()
+}
+
+// plain returns a body that was kept; nil if that cannot be read.
+func (c *responseCache) plain(kept []byte) []byte {
+	if !c.untilExpiry {
+		return kept
+	}
+	z, err := gzip.NewReader(bytes.NewReader(kept))
+	if err != nil {
+		return nil
+	}
+	body, err := io.ReadAll(z)
+	if err != nil {
+		return nil
+	}
+	return body
 }

@@ -9,8 +9,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -66,6 +68,9 @@ type client struct {
 	limiter *rate.Limiter
 	cache   responseCache
 	quiet   quietTime
+	// isDeprecated reports whether the server has said at last that a newer version of its service
+	// should be asked.
+	isDeprecated atomic.Bool
 }
 
 // A request is a GET. The header has what must not follow a redirect to another host; secrets has
@@ -76,6 +81,11 @@ type request struct {
 	secrets []Secret
 	// keepsUntilExpiry says that the server must not be asked again before its response expires.
 	keepsUntilExpiry bool
+}
+
+// hasKey reports whether the header or the URL has a key. Go's client sends the URL along with a redirect.
+func (r request) hasKey() bool {
+	return len(r.header) > 0 || slices.ContainsFunc(r.secrets, func(s Secret) bool { return !s.IsEmpty() })
 }
 
 // newClient makes a client that asks no more often than a limit allows.
@@ -191,9 +201,10 @@ func (c *client) try(ctx context.Context, r request) ([]byte, error) {
 		c.cache.renew(r.url, response.Header)
 		return known, nil
 	}
-	if response.StatusCode != http.StatusOK {
+	if response.StatusCode != http.StatusOK && response.StatusCode != http.StatusNonAuthoritativeInfo {
 		return nil, c.failed(r, response)
 	}
+	c.isDeprecated.Store(response.StatusCode == http.StatusNonAuthoritativeInfo)
 	return c.read(r, response)
 }
 
@@ -230,7 +241,7 @@ func (c *client) withoutRedirectsOf(r request) *http.Client {
 			return fmt.Errorf("more than %d redirects", maxRedirects)
 		case from.Scheme == "https" && to.URL.Scheme != "https":
 			return errors.New("redirect from https to http")
-		case len(r.header) > 0 && (to.URL.Host != from.Host || to.URL.Scheme != from.Scheme):
+		case r.hasKey() && (to.URL.Host != from.Host || to.URL.Scheme != from.Scheme):
 			return fmt.Errorf("redirect to %s://%s: the key stays with %s://%s", to.URL.Scheme, to.URL.Host, from.Scheme, from.Host)
 		}
 		return nil

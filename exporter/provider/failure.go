@@ -161,9 +161,9 @@ func retryAfter(text string, now time.Time) time.Duration {
 // messageOf returns what a server says about an error, in one line. A page of HTML says nothing.
 func messageOf(body []byte, secrets []Secret) string {
 	text := string(body)
-	var fields struct{ Error, Message, Detail, Title json.RawMessage }
+	var fields struct{ Error, Message, Detail, Title, Reason json.RawMessage }
 	if json.Unmarshal(body, &fields) == nil {
-		for _, field := range []json.RawMessage{fields.Message, fields.Detail, fields.Error, fields.Title} {
+		for _, field := range []json.RawMessage{fields.Message, fields.Detail, fields.Error, fields.Title, fields.Reason} {
 			var message string
 			if json.Unmarshal(field, &message) == nil && message != "" {
 				text = message
@@ -190,6 +190,7 @@ func withoutSecrets(text string, secrets []Secret) string {
 	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
 		if !s.IsEmpty() {
 			text = strings.ReplaceAll(text, s.reveal(), hidden)
+			text = strings.ReplaceAll(text, url.QueryEscape(s.reveal()), hidden) // as in a URL that a server repeats
 		}
 	}
 	return text

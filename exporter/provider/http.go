@@ -160,14 +160,32 @@ func parseAnyObject(body []byte, want part) (tally, error) {
 	return tally{}, fmt.Errorf("%w: an object that no known provider writes: want the exporter's array, or CSV with the columns timestamp,intensity", ErrUnreadable)
 }
 
-// parseCSV reads the columns timestamp and intensity, in any order, among others.
-func parseCSV(body []byte) (tally, error) {
-	rows := csv.NewReader(bytes.NewReader(body))
+// maxLineSize bounds the bytes of a line of CSV, and so the memory that many small cells take.
+const maxLineSize = 16 << 10
+
+// readHeader reads the first line of CSV, and returns what reads the other lines.
+func readHeader(body []byte) (rows *csv.Reader, header []string, err error) {
+	n := 0
+	for line := range bytes.Lines(body) {
+		if n++; len(line) > maxLineSize {
+			return nil, nil, fmt.Errorf("%w: CSV: line %d has more than %d bytes", ErrUnreadable, n, maxLineSize)
+		}
+	}
+	rows = csv.NewReader(bytes.NewReader(body))
 	rows.FieldsPerRecord = -1 // a short row costs that row
 	rows.TrimLeadingSpace = true
-	header, err := rows.Read()
+	if header, err = rows.Read(); err != nil {
+		return nil, nil, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
+	}
+	rows.ReuseRecord = true
+	return rows, header, nil
+}
+
+// parseCSV reads the columns timestamp and intensity, in any order, among others.
+func parseCSV(body []byte) (tally, error) {
+	rows, header, err := readHeader(body)
 	if err != nil {
-		return tally{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
+		return tally{}, err
 	}
 	at, value := -1, -1
 	for i, name := range header {

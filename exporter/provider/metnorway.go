@@ -1,9 +1,12 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -19,8 +22,11 @@ type metNorway struct {
 	base   string
 }
 
-// metNorwayLimit is our own: the terms allow twenty requests a second.
-func metNorwayLimit() Limit { return Limit{Requests: 120, Per: time.Minute} }
+// metNorwayLimit is our own: the terms allow twenty requests a second for all clusters together.
+func metNorwayLimit() Limit { return Limit{Requests: 60, Per: time.Minute} }
+
+// metNorwayGap is how many hours apart the elements of the last days are.
+const metNorwayGap = 6
 
 func newMETNorway(c WeatherConfig) (WeatherSource, error) {
 	base, err := Config{BaseURL: c.BaseURL}.baseURL(metNorwayURL)
@@ -28,43 +34,67 @@ func newMETNorway(c WeatherConfig) (WeatherSource, error) {
 		return nil, err
 	}
 	client, err := newClient(c.Options, metNorwayLimit())
-	return &metNorway{client, base}, err
+	if err != nil {
+		return nil, err
+	}
+	client.cache.untilExpiry = true
+	return &metNorway{client, base}, nil
 }
 
 // DescribeWeather says that there is no past.
 func (p *metNorway) DescribeWeather() WeatherDescription {
 	return WeatherDescription{
-		Type: WeatherMETNorway, Source: "MET Norway", Attribution: "Weather: MET Norway (met.no), CC BY 4.0", NeedsPoints: true, Rhythm: 2 * time.Hour,
+		Type: WeatherMETNorway, Source: "MET Norway", NeedsPoints: true, Rhythm: 2 * time.Hour,
+		Attribution: "Weather: based on data from MET Norway (api.met.no), CC BY 4.0 (creativecommons.org/licenses/by/4.0), means of several places",
 	}
 }
 
-// Weather asks for each point. A point without an answer costs that point only, unless it is the
-// first: a server that does not answer is not asked for fifteen more.
+// Weather asks for each point. A point that the server has no weather of costs that point only. A server
+// that does not answer, or asks for patience, is not asked for the other points. Those that have
+// answered need not be asked again, since their responses have not expired.
 func (p *metNorway) Weather(ctx context.Context, zone string, points []Point) (WeatherReading, error) {
 	if err := checkPoints(points); err != nil {
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 	}
-	var r WeatherReading
-	var all weatherTally
+	all := newWeatherTally(p.client.options.Now())
+	all.points = 0
+	var oldest time.Time
+	problem := ""
 	for _, point := range points {
-		issued, err := p.ask(ctx, point, &all)
-		if err != nil && r.Points == 0 {
+		issued, err := p.ask(ctx, point, all)
+		if err != nil && (all.points == 0 || !isOfThePoint(err)) {
 			return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 		}
 		if err != nil {
-			if r.Problem == "" {
-				r.Problem = err.Error()
-			}
+			problem = cmp.Or(problem, "a point has none: "+err.Error())
 			continue
 		}
-		if r.Points++; r.Issued.IsZero() || issued.Before(r.Issued) {
-			r.Issued = issued
+		if all.points++; oldest.IsZero() || issued.Before(oldest) {
+			oldest = issued
 		}
 	}
-	if r.Weather = all.weather(); len(r.Weather) == 0 {
-		return WeatherReading{}, fmt.Errorf("zone %.40q: MET Norway: %w", zone, ErrNoData)
+	r, err := all.reading()
+	if err != nil {
+		return WeatherReading{}, fmt.Errorf("zone %.40q: MET Norway: %w", zone, err)
+	}
+	r.Issued, r.Problem = oldest, cmp.Or(problem, r.Problem)
+	if p.client.isDeprecated.Load() {
+		r.Problem = cmp.Or(r.Problem, "MET Norway is about to turn off this version of its service (status 203): update Gridlatch")
 	}
 	return r, nil
+}
+
+// isOfThePoint reports whether an error is about one point, so that other points may have weather.
+func isOfThePoint(err error) bool {
+	status, ok := errors.AsType[*StatusError](err)
+	if !ok {
+		return errors.Is(err, ErrUnreadable)
+	}
+	switch status.Status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // coordinate rounds to two decimals: a kilometre is nothing for the weather of a zone, and clients that
@@ -103,6 +133,7 @@ func parseMETNorway(body []byte, into *weatherTally) (issued time.Time, err erro
 		return time.Time{}, fmt.Errorf("%w: no properties.timeseries", ErrUnreadable)
 	}
 	issued, _ = time.Parse(time.RFC3339, document.Properties.Meta.UpdatedAt) // zero if it is not said
+	var hours []pointHour
 	for _, raw := range document.Properties.Timeseries {
 		var element struct {
 			Time time.Time `json:"time"`
@@ -119,7 +150,10 @@ func parseMETNorway(body []byte, into *weatherTally) (issued time.Time, err erro
 			continue // it costs that hour only
 		}
 		now := element.Data.Instant.Details
-		into.add(element.Time, now.WindSpeed, now.Temperature, nil)
+		hours = append(hours, pointHour{element.Time, now.WindSpeed, now.Temperature, nil})
+	}
+	for _, hour := range into.withinGaps(hours, metNorwayGap) {
+		into.add(hour)
 	}
 	return issued, nil
 }

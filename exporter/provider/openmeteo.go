@@ -1,9 +1,7 @@
 package provider
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -31,9 +29,9 @@ type openMeteo struct {
 	key    Secret
 }
 
-// openMeteoLimit is below the 600 requests a minute and 10,000 a day of the free service. A request for
-// several points counts once for each.
-func openMeteoLimit() Limit { return Limit{Requests: 30, Per: time.Minute} }
+// openMeteoLimit is below the 600 calls a minute of the free service. A request counts for each point, and
+// for each ten values of fourteen days: four values of 97 days at 16 points are 45 calls.
+func openMeteoLimit() Limit { return Limit{Requests: 12, Per: time.Minute} }
 
 func newOpenMeteo(c WeatherConfig) (WeatherSource, error) {
 	public := openMeteoURL
@@ -57,7 +55,8 @@ func newOpenMeteo(c WeatherConfig) (WeatherSource, error) {
 // DescribeWeather says that the past is there, too.
 func (p *openMeteo) DescribeWeather() WeatherDescription {
 	return WeatherDescription{
-		Type: WeatherOpenMeteo, Source: "Open-Meteo", Attribution: "Weather: Open-Meteo.com, CC BY 4.0", NeedsPoints: true, Rhythm: 6 * time.Hour,
+		Type: WeatherOpenMeteo, Source: "Open-Meteo", NeedsPoints: true, Rhythm: 6 * time.Hour,
+		Attribution: "Weather data by Open-Meteo.com (https://open-meteo.com), CC BY 4.0 (creativecommons.org/licenses/by/4.0), means of several places",
 	}
 }
 
@@ -85,103 +84,9 @@ func (p *openMeteo) Weather(ctx context.Context, zone string, points []Point) (W
 	if err != nil {
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 	}
-	reading, err := parseOpenMeteo(body)
+	reading, err := parseOpenMeteo(body, p.client.options.Now())
 	if err != nil {
 		return WeatherReading{}, fmt.Errorf("zone %.40q: Open-Meteo: %w", zone, err)
 	}
 	return reading, nil
-}
-
-// An openMeteoPoint is what the server says of one point. The lists belong together by their index.
-type openMeteoPoint struct {
-	Hourly struct {
-		Time      []int64    `json:"time"`
-		WindAt100 []*float64 `json:"wind_speed_100m"`
-		WindAt10  []*float64 `json:"wind_speed_10m"`
-		Air       []*float64 `json:"temperature_2m"`
-		Radiation []*float64 `json:"shortwave_radiation"`
-	} `json:"hourly"`
-}
-
-// parseOpenMeteo reads one object, or a list of one for each point.
-func parseOpenMeteo(body []byte) (WeatherReading, error) {
-	points := make([]openMeteoPoint, 1)
-	var err error
-	if trimmed := bytes.TrimSpace(trimMark(body)); len(trimmed) > 0 && trimmed[0] == '[' {
-		var elements list
-		if err = decode(body, &elements); err == nil {
-			points, err = eachPoint(elements)
-		}
-	} else {
-		err = decode(body, &points[0])
-	}
-	if err != nil {
-		return WeatherReading{}, err
-	}
-	var all weatherTally
-	var r WeatherReading
-	for i := range points {
-		if err := points[i].tally(&all); err != nil {
-			return WeatherReading{}, err
-		}
-		r.Points++
-	}
-	if r.Weather = all.weather(); len(r.Weather) == 0 {
-		return WeatherReading{}, ErrNoData
-	}
-	return r, nil
-}
-
-func eachPoint(elements []json.RawMessage) ([]openMeteoPoint, error) {
-	if len(elements) > maxPoints {
-		return nil, fmt.Errorf("%w: %d points: want at most %d", ErrUnreadable, len(elements), maxPoints)
-	}
-	points := make([]openMeteoPoint, len(elements))
-	for i, raw := range elements {
-		if err := decode(raw, &points[i]); err != nil {
-			return nil, fmt.Errorf("point %d: %w", i, err)
-		}
-	}
-	return points, nil
-}
-
-// tally notes the weather of a point. The wind at the height of turbines counts, if the server knows
-// any.
-func (p *openMeteoPoint) tally(into *weatherTally) error {
-	hourly := &p.Hourly
-	wind := hourly.WindAt100
-	if !hasAny(wind) {
-		wind = hourly.WindAt10
-	}
-	for name, values := range map[string][]*float64{"wind_speed": wind, "temperature_2m": hourly.Air, "shortwave_radiation": hourly.Radiation} {
-		if len(values) != len(hourly.Time) && len(values) != 0 {
-			return fmt.Errorf("%w: time has %d elements, %s has %d: want as many", ErrUnreadable, len(hourly.Time), name, len(values))
-		}
-	}
-	for i, seconds := range hourly.Time {
-		if seconds < 0 || seconds > maxUnixSeconds {
-			continue
-		}
-		into.add(time.Unix(seconds, 0), valueAt(wind, i), valueAt(hourly.Air, i), valueAt(hourly.Radiation, i))
-	}
-	return nil
-}
-
-// maxUnixSeconds is in the year 2200.
-const maxUnixSeconds = 7_258_118_400
-
-func hasAny(values []*float64) bool {
-	for _, v := range values {
-		if v != nil {
-			return true
-		}
-	}
-	return false
-}
-
-func valueAt(values []*float64, i int) *float64 {
-	if i < len(values) {
-		return values[i]
-	}
-	return nil
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -85,7 +83,8 @@ type WeatherReading struct {
 	Weather forecast.Weather
 	// Issued is when the source made the forecast, or the zero time if it does not say.
 	Issued time.Time
-	// Points counts the points with an answer. Problem says what is wrong with the first other one.
+	// Points counts the points with an answer. Problem says what is wrong, such as with the first other
+	// point.
 	Points  int
 	Problem string
 }
@@ -142,61 +141,4 @@ func checkPoints(points []Point) error {
 		}
 	}
 	return nil
-}
-
-// maxWeatherHours bounds the hours of a reading: the past of a quarter, and two weeks ahead.
-const maxWeatherHours = 120 * 24
-
-// A weatherTally takes the mean of the weather of several points, hour by hour.
-type weatherTally struct {
-	hours map[time.Time]*weatherSums
-}
-
-type weatherSums struct{ wind, temperature, radiation meanValue }
-
-// A meanValue is the sum of the values that are known, and their number.
-type meanValue struct {
-	sum   float64
-	count int
-}
-
-func (m *meanValue) add(value *float64) {
-	if value != nil && !math.IsNaN(*value) && !math.IsInf(*value, 0) {
-		m.sum += *value
-		m.count++
-	}
-}
-
-// mean returns NaN if nothing is known.
-func (m *meanValue) mean() float64 { return m.sum / float64(m.count) }
-
-// add notes the weather of an hour at one point. A nil value is unknown.
-func (t *weatherTally) add(start time.Time, wind, temperature, radiation *float64) {
-	if t.hours == nil {
-		t.hours = map[time.Time]*weatherSums{}
-	}
-	start = start.UTC().Truncate(time.Hour)
-	hour := t.hours[start]
-	if hour == nil {
-		if len(t.hours) == maxWeatherHours {
-			return
-		}
-		hour = &weatherSums{}
-		t.hours[start] = hour
-	}
-	hour.wind.add(wind)
-	hour.temperature.add(temperature)
-	hour.radiation.add(radiation)
-}
-
-// weather returns the means in order of time.
-func (t *weatherTally) weather() forecast.Weather {
-	var all forecast.Weather
-	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
-		hour := t.hours[start]
-		all = append(all, forecast.WeatherHour{
-			Start: start, WindSpeed: hour.wind.mean(), Temperature: hour.temperature.mean(), SolarRadiation: hour.radiation.mean(),
-		})
-	}
-	return all
 }

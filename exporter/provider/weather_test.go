@@ -219,9 +219,12 @@ func TestPointsMustBeOnEarth(t *testing.T) {
 func FuzzWeather(f *testing.F) {
 	f.Add([]byte(fmt.Sprintf(metNorwayBody, 6)))
 	f.Add([]byte(`[{"hourly":{"time":[1],"wind_speed_10m":[5]}}]`))
-	f.Add([]byte("timestamp,wind_speed_10m\n2026-11-26T12:00:00Z,5\n"))
+	f.Add([]byte("timestamp,wind_speed_10m\n2026-11-26T12:00:00Z,5\n0001-01-01T00:00:00Z,NaN\n9999-12-31T23:00:00Z,1e308\n"))
+	f.Add([]byte(`{"error":true,"reason":"x"}`))
+	f.Add([]byte(`{"utc_offset_seconds":-9223372036854775808,"hourly_units":{"wind_speed_10m":"kn"},"hourly":{"time":["2026-11-26T12:00",null],"wind_speed_10m":["x",1e308]}}`))
+	f.Add([]byte(`{"properties":{"timeseries":[{"time":"2026-11-26T18:00:00Z","data":{"instant":{"details":{"wind_speed":5}}}},{"time":"2026-11-26T12:00:00Z","data":{"instant":{"details":{"wind_speed":1e308}}}}]}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		r, err := parseWeather(body)
+		r, err := parseWeather(body, noon)
 		if err == nil && (len(r.Weather) == 0 || len(r.Weather) > maxWeatherHours) {
 			t.Errorf("%d hours without an error", len(r.Weather))
 		}

@@ -3,7 +3,6 @@ package provider
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +49,7 @@ func (p *weatherServer) Weather(ctx context.Context, zone string, _ []Point) (We
 	if err != nil {
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 	}
-	r, err := parseWeather(body)
+	r, err := parseWeather(body, p.client.options.Now())
 	if err != nil {
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w", zone, err)
 	}
@@ -58,25 +57,26 @@ func (p *weatherServer) Weather(ctx context.Context, zone string, _ []Point) (We
 }
 
 // parseWeather reads CSV, what Open-Meteo answers, or what MET Norway answers.
-func parseWeather(body []byte) (WeatherReading, error) {
+func parseWeather(body []byte, now time.Time) (WeatherReading, error) {
 	trimmed := bytes.TrimSpace(trimMark(body))
 	switch {
 	case len(trimmed) == 0:
 		return WeatherReading{}, fmt.Errorf("%w: an empty response", ErrUnreadable)
 	case trimmed[0] == '[', trimmed[0] == '{' && !bytes.Contains(trimmed, []byte(`"timeseries"`)):
-		return parseOpenMeteo(trimmed)
+		return parseOpenMeteo(trimmed, now)
 	case trimmed[0] == '{':
-		var all weatherTally
-		issued, err := parseMETNorway(trimmed, &all)
-		r := WeatherReading{Weather: all.weather(), Issued: issued, Points: 1}
-		if err == nil && len(r.Weather) == 0 {
-			err = ErrNoData
+		all := newWeatherTally(now)
+		issued, err := parseMETNorway(trimmed, all)
+		if err != nil {
+			return WeatherReading{}, err
 		}
+		r, err := all.reading()
+		r.Issued = issued
 		return r, err
 	case trimmed[0] == '<':
 		return WeatherReading{}, decode(trimmed, nil)
 	}
-	return parseWeatherCSV(trimmed)
+	return parseWeatherCSV(trimmed, now)
 }
 
 // weatherColumns are the names of the columns of CSV, by what they have. The first name is the usual one.
@@ -91,12 +91,10 @@ func weatherColumns() [4][]string {
 
 // parseWeatherCSV reads the columns timestamp and wind_speed_10m, temperature_2m or
 // shortwave_radiation, in any order, among others. A cell that is no number is unknown.
-func parseWeatherCSV(body []byte) (WeatherReading, error) {
-	rows := csv.NewReader(bytes.NewReader(body))
-	rows.FieldsPerRecord, rows.TrimLeadingSpace = -1, true
-	header, err := rows.Read()
+func parseWeatherCSV(body []byte, now time.Time) (WeatherReading, error) {
+	rows, header, err := readHeader(body)
 	if err != nil {
-		return WeatherReading{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
+		return WeatherReading{}, err
 	}
 	columns := [4]int{}
 	for i, names := range weatherColumns() {
@@ -106,7 +104,7 @@ func parseWeatherCSV(body []byte) (WeatherReading, error) {
 		return WeatherReading{}, fmt.Errorf("%w: the first line is %.40q: want JSON, or CSV with the columns timestamp,wind_speed_10m,temperature_2m,shortwave_radiation",
 			ErrUnreadable, strings.Join(header, ","))
 	}
-	var all weatherTally
+	all := newWeatherTally(now)
 	for count := 0; ; count++ {
 		row, err := rows.Read()
 		if errors.Is(err, io.EOF) {
@@ -119,14 +117,10 @@ func parseWeatherCSV(body []byte) (WeatherReading, error) {
 			return WeatherReading{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
 		}
 		if at, err := forecast.ParseTime(cellAt(row, columns[0])); err == nil {
-			all.add(at, numberAt(row, columns[1]), numberAt(row, columns[2]), numberAt(row, columns[3]))
+			all.add(pointHour{at, numberAt(row, columns[1]), numberAt(row, columns[2]), numberAt(row, columns[3])})
 		}
 	}
-	r := WeatherReading{Weather: all.weather(), Points: 1}
-	if len(r.Weather) == 0 {
-		return WeatherReading{}, ErrNoData
-	}
-	return r, nil
+	return all.reading()
 }
 
 func cellAt(row []string, i int) string {
