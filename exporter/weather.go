@@ -127,9 +127,12 @@ func (a *asker) findWeatherSource(ctx context.Context) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.hasNews = a.hasNews || a.weather.problem != k.problem
-	if a.weather.usedKey != k.digest {
-		for _, z := range a.zones {
+	for _, z := range a.zones {
+		if a.weather.usedKey != k.digest {
 			z.weather.question.due = now
+		}
+		if made != nil && len(z.weather.hours) > 0 { // of an earlier run
+			z.weather.credit = made.DescribeWeather().Attribution
 		}
 	}
 	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem

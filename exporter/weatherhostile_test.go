@@ -1,0 +1,143 @@
+package exporter
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gridlatch/gridlatch/api/v1alpha1"
+)
+
+// weatherWorld returns a world with a policy of some zones, whose weather a handler has.
+func weatherWorld(t *testing.T, zones int, answer func(w *world, out http.ResponseWriter)) *world {
+	t.Helper()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { answer(w, out) }))
+	t.Cleanup(weather.Close)
+	p := policy(g, manyZones(zones)...)
+	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "HTTP", URL: weather.URL + "/{zone}"}
+	w = newWorld(t, p)
+	return w
+}
+
+func TestASourceOfWeatherThatIsBusyIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	w := weatherWorld(t, 40, func(_ *world, out http.ResponseWriter) {
+		asked.Add(1)
+		http.Error(out, "enhance your calm", http.StatusTooManyRequests)
+	})
+	w.runUntil(w.asker(w.Exporter), start().Add(30*time.Minute))
+	// three zones after 0, 1, 3, 7 and 15 minutes and so on, each up to four times
+	if n := asked.Load(); n < 12 || n > 100 {
+		t.Errorf("%d requests in half an hour to a source that is busy", n)
+	}
+	if !strings.Contains(w.message(), "weather: ") {
+		t.Errorf("the message %q does not say so", w.message())
+	}
+}
+
+// TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly has a source that takes half a minute for a zone.
+func TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	w := weatherWorld(t, 40, func(w *world, out http.ResponseWriter) {
+		asked.Add(1)
+		w.clock.Step(30 * time.Second)
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	})
+	a := w.asker(w.Exporter)
+	a.step(t.Context())
+	if n := asked.Load(); n == 0 || n > 6 {
+		t.Errorf("%d zones are asked for before forecasts are looked at again", n)
+	}
+	w.runUntil(a, start().Add(time.Hour))
+	if n := len(w.document().Weather); n != 40 {
+		t.Errorf("%d of 40 zones have weather in the end", n)
+	}
+}
+
+func TestWeatherIsNotAlwaysAskedAtTheSameMinute(t *testing.T) {
+	t.Parallel()
+	var minutes []int
+	w := weatherWorld(t, 1, func(w *world, out http.ResponseWriter) {
+		minutes = append(minutes, w.clock.Now().Minute())
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	})
+	w.Options.Jitter = func() float64 { return 0.5 }
+	w.runUntil(w.asker(w.Exporter), start().Add(10*hour))
+	seen := map[int]bool{}
+	for _, m := range minutes {
+		seen[m] = true
+	}
+	if len(minutes) < 8 || len(seen) < 4 {
+		t.Errorf("asked in the minutes %v", minutes)
+	}
+}
+
+// TestAnotherKeyIsTriedAtOnce has a source of weather that refuses the first key.
+func TestAnotherKeyIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer good-key" {
+			http.Error(out, "bad key "+r.Header.Get("Authorization"), http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	}))
+	t.Cleanup(weather.Close)
+	p := policy(g, "DE")
+	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "HTTP", URL: weather.URL, SecretRef: &v1alpha1.SecretReference{Name: "weather-http"}}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "weather-http"}, Data: map[string][]byte{"key": []byte("bad-key-1234")}}
+	w = newWorld(t, p, secret)
+	a := w.asker(w.Exporter)
+	w.runUntil(a, start().Add(2*hour))
+	if message := w.message(); !strings.Contains(message, "weather: ") || strings.Contains(message, "bad-key") {
+		t.Errorf("the message is %q, want what is wrong, without the key", message)
+	}
+	secret.Data["key"] = []byte("good-key")
+	secret.ResourceVersion = ""
+	if err := w.Client.Update(t.Context(), secret); err != nil {
+		t.Fatal(err)
+	}
+	w.runUntil(a, start().Add(2*hour+2*time.Minute))
+	if len(w.document().Weather["DE"]) != 1 {
+		t.Errorf("two minutes after the key has changed, there is no weather: %q", w.message())
+	}
+}
+
+func TestTheWeatherOfAnEarlierRunHasItsCredit(t *testing.T) {
+	t.Parallel()
+	var w *world
+	var isDown atomic.Bool
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		if isDown.Load() {
+			http.Error(out, "down", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(out, `{"properties":{"timeseries":[{"time":%q,"data":{"instant":{"details":{"wind_speed":7}}}}]}}`, w.clock.Now().Add(hour).Format(time.RFC3339))
+	}))
+	t.Cleanup(weather.Close)
+	p := policy(g, "DE")
+	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "METNorway", BaseURL: weather.URL}
+	p.Spec.Locations[0].WeatherPoints = []v1alpha1.WeatherPoint{{Latitude: "54", Longitude: "9"}}
+	w = newWorld(t, p)
+	w.runUntil(w.asker(w.Exporter), start().Add(time.Minute))
+	isDown.Store(true)
+	w.runUntil(w.asker(w.exporter(w.Client, w.APIReader)), start().Add(3*time.Minute))
+	d := w.document()
+	if len(d.Weather["DE"]) != 1 || !strings.Contains(d.Details["DE"].Attribution, "MET Norway") {
+		t.Errorf("got %v, credited %q", d.Weather, d.Details["DE"].Attribution)
+	}
+}
