@@ -30,6 +30,7 @@ type weatherAsker struct {
 	keyDue  time.Time
 	problem string // why nobody can be asked
 	logged  string // the last problem of an answer, so that it is logged once
+	silence int    // how often in a row several zones had no answer
 }
 
 // weatherTimeout bounds how long one zone may take, and then a round: forecasts wait meanwhile.
@@ -54,7 +55,7 @@ func (a *asker) askWeather(ctx context.Context) bool {
 			return true
 		}
 		if failures == maxFailuresInARow {
-			a.postponeWeather(due[i:], due[i-1])
+			a.postponeWeather(due[i:], due[i-1].weather.question.problem)
 			return true
 		}
 		points := a.pointsOfZone(z)
@@ -62,7 +63,7 @@ func (a *asker) askWeather(ctx context.Context) bool {
 		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
 		a.logWeatherProblem(ctx, r.Problem)
 		if failures++; err == nil || isOfTheZone(err) {
-			failures = 0
+			failures, a.weather.silence = 0, 0
 		} else {
 			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", a.source.weather.kind, "zone", z.name, "why", err.Error())
 		}
@@ -81,14 +82,19 @@ func (a *asker) weatherAt(ctx context.Context, z *zone, points string) (provider
 	return a.weather.source.Weather(ctx, z.name, parsed)
 }
 
-// postponeWeather leaves a source alone that has not answered for other zones. The zones that were not
-// asked for wait as long as the last one that was.
-func (a *asker) postponeWeather(zones []*zone, last *zone) {
+// postponeWeather leaves a source alone that has not answered for several zones in a row: longer each
+// time. The zones that were not asked for come first then.
+func (a *asker) postponeWeather(unasked []*zone, p problem) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, z := range zones {
-		z.weather.question.due = later(z.weather.question.due, last.weather.question.due)
-		z.weather.question.note(last.weather.question.problem)
+	due := a.exporter.Clock.Now().Add(pauseAfter(a.weather.silence, firstPause, maxPause))
+	a.weather.silence++
+	for _, z := range a.zones {
+		z.weather.question.due = later(z.weather.question.due, due.Add(time.Second))
+	}
+	for _, z := range unasked {
+		z.weather.question.due = due
+		z.weather.question.note(p)
 	}
 }
 

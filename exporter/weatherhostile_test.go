@@ -16,11 +16,11 @@ import (
 )
 
 // weatherWorld returns a world with a policy of some zones, whose weather a handler has.
-func weatherWorld(t *testing.T, zones int, answer func(w *world, out http.ResponseWriter)) *world {
+func weatherWorld(t *testing.T, zones int, answer func(w *world, out http.ResponseWriter, zone string)) *world {
 	t.Helper()
 	var w *world
 	g := newGrid(t, func() time.Time { return w.clock.Now() })
-	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) { answer(w, out) }))
+	weather := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) { answer(w, out, r.URL.Path[1:]) }))
 	t.Cleanup(weather.Close)
 	p := policy(g, manyZones(zones)...)
 	p.Spec.Forecast.Weather = &v1alpha1.WeatherSource{Type: "HTTP", URL: weather.URL + "/{zone}"}
@@ -31,7 +31,7 @@ func weatherWorld(t *testing.T, zones int, answer func(w *world, out http.Respon
 func TestASourceOfWeatherThatIsBusyIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
-	w := weatherWorld(t, 40, func(_ *world, out http.ResponseWriter) {
+	w := weatherWorld(t, 40, func(_ *world, out http.ResponseWriter, _ string) {
 		asked.Add(1)
 		http.Error(out, "enhance your calm", http.StatusTooManyRequests)
 	})
@@ -45,11 +45,26 @@ func TestASourceOfWeatherThatIsBusyIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestZonesWithoutWeatherDoNotKeepItFromOthers(t *testing.T) {
+	t.Parallel()
+	w := weatherWorld(t, 40, func(w *world, out http.ResponseWriter, zone string) {
+		if zone < "Z05" {
+			http.Error(out, "down", http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	})
+	w.runUntil(w.asker(w.Exporter), start().Add(30*time.Minute))
+	if n := len(w.document().Weather); n != 35 {
+		t.Errorf("%d of 35 zones have weather", n)
+	}
+}
+
 // TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly has a source that takes half a minute for a zone.
 func TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly(t *testing.T) {
 	t.Parallel()
 	var asked atomic.Int32
-	w := weatherWorld(t, 40, func(w *world, out http.ResponseWriter) {
+	w := weatherWorld(t, 40, func(w *world, out http.ResponseWriter, _ string) {
 		asked.Add(1)
 		w.clock.Step(30 * time.Second)
 		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
@@ -68,7 +83,7 @@ func TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly(t *testing.T) {
 func TestWeatherIsNotAlwaysAskedAtTheSameMinute(t *testing.T) {
 	t.Parallel()
 	var minutes []int
-	w := weatherWorld(t, 1, func(w *world, out http.ResponseWriter) {
+	w := weatherWorld(t, 1, func(w *world, out http.ResponseWriter, _ string) {
 		minutes = append(minutes, w.clock.Now().Minute())
 		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
 	})
