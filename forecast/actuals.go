@@ -79,22 +79,22 @@ func decodeActuals(encoded []byte) (map[string]*Series, error) {
 	if err != nil {
 		return nil, err
 	}
-	var runs []actualRun
-	if err := json.Unmarshal(plain, &runs); err != nil {
-		return nil, fmt.Errorf("want an array of runs: %w", err)
-	}
 	slots, count := map[string][]Slot{}, 0
-	for i, r := range runs {
+	err = eachRun(plain, func(r actualRun) error {
 		if count += len(r.Values); count > maxActuals {
-			return nil, fmt.Errorf("run %d: want at most %d slots in all", i, maxActuals)
+			return fmt.Errorf("want at most %d slots in all", maxActuals)
 		}
 		if err := r.check(); err != nil {
-			return nil, fmt.Errorf("run %d: %w", i, err)
+			return err
 		}
 		slots[r.Location] = r.appendTo(slots[r.Location])
 		if len(slots) > maxLocations {
-			return nil, fmt.Errorf("run %d: want at most %d locations", i, maxLocations)
+			return fmt.Errorf("want at most %d locations", maxLocations)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	actuals := make(map[string]*Series, len(slots))
 	for location, known := range slots {
@@ -103,6 +103,31 @@ func decodeActuals(encoded []byte) (map[string]*Series, error) {
 		}
 	}
 	return actuals, nil
+}
+
+// eachRun calls a function with each run of a JSON array. One run is in memory at a time: a few bytes of an
+// array have millions of empty ones.
+func eachRun[T any](plain []byte, use func(T) error) error {
+	runs := json.NewDecoder(bytes.NewReader(plain))
+	if start, err := runs.Token(); err != nil || start != json.Delim('[') {
+		return fmt.Errorf("want an array of runs, not %.40q", plain)
+	}
+	for i := 0; runs.More(); i++ {
+		var run T
+		if err := runs.Decode(&run); err != nil {
+			return fmt.Errorf("want an array of runs: run %d: %w", i, err)
+		}
+		if err := use(run); err != nil {
+			return fmt.Errorf("run %d: %w", i, err)
+		}
+	}
+	if _, err := runs.Token(); err != nil {
+		return fmt.Errorf("want an array of runs: %w", err)
+	}
+	if _, err := runs.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("want an array of runs, and nothing after it")
+	}
+	return nil
 }
 
 // decompress returns what gzip has compressed.

@@ -85,21 +85,21 @@ func decodeWeather(encoded []byte) (map[string]Weather, error) {
 	if err != nil {
 		return nil, err
 	}
-	var runs []weatherRun
-	if err := json.Unmarshal(plain, &runs); err != nil {
-		return nil, fmt.Errorf("want an array of runs: %w", err)
-	}
 	weather, count := map[string]Weather{}, 0
-	for i, run := range runs {
+	err = eachRun(plain, func(run weatherRun) error {
 		if count += len(run.WindSpeed); count > maxWeatherHours {
-			return nil, fmt.Errorf("run %d: want at most %d hours in all", i, maxWeatherHours)
+			return fmt.Errorf("want at most %d hours in all", maxWeatherHours)
 		}
 		if err := run.check(); err != nil {
-			return nil, fmt.Errorf("run %d: %w", i, err)
+			return err
 		}
 		if weather[run.Location] = append(weather[run.Location], run.weather()...); len(weather) > maxLocations {
-			return nil, fmt.Errorf("run %d: want at most %d locations", i, maxLocations)
+			return fmt.Errorf("want at most %d locations", maxLocations)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return weather, nil
 }

@@ -225,10 +225,20 @@ func TestAKeyInAURLLeavesNoTrace(t *testing.T) {
 	var seen []string
 	other := serve(t, func(_ http.ResponseWriter, r *http.Request) { seen = append(seen, r.Referer()+r.URL.String()) })
 	for name, handler := range map[string]http.HandlerFunc{
-		"echo":     func(w http.ResponseWriter, r *http.Request) { http.Error(w, "bad URL "+r.RequestURI, http.StatusBadRequest) },
-		"redirect": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", other.URL); w.WriteHeader(http.StatusFound) },
-		"no URL":   func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Location", "://"+r.RequestURI); w.WriteHeader(http.StatusFound) },
-		"broken":   func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, `{"error":true,"reason":%q}`, r.RequestURI) },
+		"echo": func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "bad URL "+r.RequestURI, http.StatusBadRequest)
+		},
+		"redirect": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", other.URL)
+			w.WriteHeader(http.StatusFound)
+		},
+		"no URL": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "://"+r.RequestURI)
+			w.WriteHeader(http.StatusFound)
+		},
+		"broken": func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"error":true,"reason":%q}`, r.RequestURI)
+		},
 	} {
 		s := serve(t, handler)
 		source := makeWeather(t, WeatherConfig{Type: WeatherOpenMeteo, BaseURL: s.URL, Key: NewSecret(key)}, newClock())
