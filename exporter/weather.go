@@ -124,23 +124,28 @@ func (a *asker) findWeatherSource(ctx context.Context) {
 			return
 		}
 	}
+	a.makeWeatherSource(k)
+}
+
+// makeWeatherSource makes the source anew. All weather is due at once with another key.
+func (a *asker) makeWeatherSource(k key) {
 	made, err := provider.WeatherSource(nil), error(nil)
 	if k.problem == "" {
-		if made, err = provider.NewWeather(of.config(k.credentials.Key, a.exporter.optionsOf(provider.Type(of.kind)))); err != nil {
+		if made, err = provider.NewWeather(a.source.weather.config(k.credentials.Key, a.exporter.optionsOf(provider.Type(a.source.weather.kind)))); err != nil {
 			k.problem = "the source of weather cannot be used: " + err.Error()
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.hasNews = a.hasNews || a.weather.problem != k.problem
 	for _, z := range a.zones {
 		if a.weather.usedKey != k.digest {
-			z.weather.question.due = now
+			z.weather.question.due = a.exporter.Clock.Now()
 		}
 		if made != nil && len(z.weather.hours) > 0 { // of an earlier run
 			z.weather.credit = made.DescribeWeather().Attribution
 		}
 	}
+	a.hasNews = a.hasNews || a.weather.problem != k.problem
 	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem
 }
 
