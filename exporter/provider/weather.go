@@ -194,9 +194,9 @@ func (t *weatherTally) weather() forecast.Weather {
 	var all forecast.Weather
 	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
 		hour := t.hours[start]
-		all = append(all, forecast.WeatherHour{
-			Start: start, WindSpeed: hour.wind.mean(), Temperature: hour.temperature.mean(), SolarRadiation: hour.radiation.mean(),
-		})
+		mean := forecast.UnknownWeather(start)
+		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.mean(), hour.temperature.mean(), hour.radiation.mean()
+		all = append(all, mean)
 	}
 	return all
 }
