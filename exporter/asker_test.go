@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -422,7 +423,7 @@ func TestWeatherMakesRoomFirst(t *testing.T) {
 	for location := range d.Series {
 		for h := now.Add(-retention); h.Before(now.Add(2 * day)); h = h.Add(hour) {
 			wind := float64(h.Unix()/3600*2654435761%1490) / 10
-			d.Weather[location] = append(d.Weather[location], forecast.WeatherHour{Start: h, WindSpeed: wind, Temperature: wind / 3, SolarRadiation: wind * 7})
+			d.Weather[location] = append(d.Weather[location], forecast.WeatherHour{Start: h, WindSpeed: wind, Temperature: wind / 3, SolarRadiation: wind * 7, WindShare: math.NaN(), SolarShare: math.NaN()})
 		}
 	}
 	binary, data, err := d.ConfigMap(start())

@@ -15,7 +15,7 @@ import (
 const (
 	// archiveVersion is the version of the encoding of a model that never heard of weather, and
 	// weatherVersion of one that did.
-	archiveVersion, weatherVersion = 1, 2
+	archiveVersion, weatherVersion = 1, 3
 	// maxArchiveVersion is the last version that a later program may write: data that begins with a
 	// letter is no history.
 	maxArchiveVersion = 16
@@ -35,9 +35,9 @@ const (
 // known (4 bytes) and its record. Hours count from the Unix epoch. A record is its first hour (4
 // bytes), its length (2 bytes), and an IEEE 754 single for each hour.
 //
-// In version 2, the following comes before the forecasts: when weather was last received (8 bytes), the
-// records of wind speed, temperature and solar radiation, the number of outlooks (2 bytes) and, for
-// each outlook, its hour and its record.
+// In version 3, the following comes before the forecasts: when weather was last received (8 bytes), the
+// records of wind speed, temperature, solar radiation and the shares of wind and sun, the number of outlooks (2
+// bytes) and, for each outlook, its hour and its record. In version 2 there were no shares.
 func (m *Model) Save() ([]byte, error) {
 	version, plain := m.encode()
 	encoded := bytes.NewBuffer([]byte{version})
@@ -184,9 +184,9 @@ func (m *Model) rewind(now time.Time) {
 func decodeModel(data []byte) (*knowledge, error) {
 	switch {
 	case len(data) == 0 || data[0] < archiveVersion || data[0] > maxArchiveVersion:
-		return nil, fmt.Errorf("history begins with %.1q, want version %d or %d", data, archiveVersion, weatherVersion)
+		return nil, fmt.Errorf("history begins with %.1q, want version %d to %d", data, archiveVersion, weatherVersion)
 	case data[0] > weatherVersion:
-		return nil, fmt.Errorf("history is of version %d, want %d or %d: %w", data[0], archiveVersion, weatherVersion, ErrFromFuture)
+		return nil, fmt.Errorf("history is of version %d, want %d to %d: %w", data[0], archiveVersion, weatherVersion, ErrFromFuture)
 	}
 	plain, err := plainHistory(data[1:])
 	if err != nil {
@@ -197,8 +197,11 @@ func decodeModel(data []byte) (*knowledge, error) {
 	k.hasActuals = r.take(1)[0] == 1
 	k.received = r.time()
 	k.past.actual = r.record(retentionHours+month, -MaxIntensity, MaxIntensity)
-	if data[0] == weatherVersion {
-		k.sky = r.sky()
+	switch data[0] {
+	case 2:
+		k.sky = r.sky(skyValues)
+	case weatherVersion:
+		k.sky = r.sky(weatherValues)
 	}
 	for len(r.rest) > 0 && r.err == nil {
 		k.archive = append(k.archive, r.forecast(horizonHours))

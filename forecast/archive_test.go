@@ -131,7 +131,7 @@ func incompressible(days int) *Model {
 		m.Receive(even(hr(n), time.Hour, values...), hr(n))
 		var w Weather
 		for i := range 9 * day {
-			w = append(w, WeatherHour{hr(n + i), 20 * rng.Float64(), 20 * rng.Float64(), 900 * rng.Float64()})
+			w = append(w, weatherAt(hr(n+i), 20*rng.Float64(), 20*rng.Float64(), 900*rng.Float64()))
 		}
 		m.HearWeather(w, hr(n))
 		m.Observe(Slot{hr(n), hr(n + 1), 300 * rng.Float64()})
@@ -193,15 +193,16 @@ func TestRestoreRefuses(t *testing.T) {
 		want string
 	}{
 		"weather without records":      {windy(heard(now)), now, "cut off"},
-		"weather of tomorrow":          {windy(heard(now.Add(day*time.Hour)), none, none, none, le(0, 2)), now, ErrFromFuture.Error()},
-		"a wind that nobody survives":  {windy(heard(now), newest, le(1, 2), single(1000), none, none, le(0, 2)), now, "want at most 150"},
+		"weather of tomorrow":          {windy(heard(now.Add(day*time.Hour)), none, none, none, none, none, le(0, 2)), now, ErrFromFuture.Error()},
+		"a wind that nobody survives":  {windy(heard(now), newest, le(1, 2), single(1000), none, none, none, none, le(0, 2)), now, "want at most 150"},
+		"a share that no wind has":     {windy(heard(now), none, none, none, newest, le(1, 2), single(11), none, le(0, 2)), now, "want at most 10"},
 		"weather of too many hours":    {windy(heard(now), newest, le(9999, 2), make([]byte, 4*9999)), now, "in a row"},
-		"outlooks that are not there":  {windy(heard(now), none, none, none, le(9, 2), outlook(-1)), now, "cut off"},
-		"outlooks in no order":         {windy(heard(now), none, none, none, le(2, 2), outlook(-1), outlook(-2)), now, "history has an outlook of"},
-		"an outlook of tomorrow":       {windy(heard(now), none, none, none, le(1, 2), outlook(day)), now, "history has an outlook of"},
+		"outlooks that are not there":  {windy(heard(now), none, none, none, none, none, le(9, 2), outlook(-1)), now, "cut off"},
+		"outlooks in no order":         {windy(heard(now), none, none, none, none, none, le(2, 2), outlook(-1), outlook(-2)), now, "history has an outlook of"},
+		"an outlook of tomorrow":       {windy(heard(now), none, none, none, none, none, le(1, 2), outlook(day)), now, "history has an outlook of"},
 		"nothing":                      {nil, now, "begins with"},
 		"another version":              {append([]byte{maxArchiveVersion + 1}, good[1:]...), now, "begins with"},
-		"a version to come":            {append([]byte{weatherVersion + 1}, good[1:]...), now, "history is of version 3, want 1 or 2: " + ErrFromFuture.Error()},
+		"a version to come":            {append([]byte{weatherVersion + 1}, good[1:]...), now, "history is of version 4, want 1 to 3: " + ErrFromFuture.Error()},
 		"what is not compressed":       {append([]byte{archiveVersion}, "history"...), now, "not compressed"},
 		"what is cut off":              {good[:len(good)/2], now, "cut off or damaged"},
 		"what is followed by more":     {append(slices.Clone(good), "more"...), now, "damaged"},
@@ -323,7 +324,7 @@ func FuzzModel(f *testing.F) {
 			case 4:
 				m.Contributions(now, jumped(now, step[3]), trust)
 			case 5:
-				m.HearWeather(Weather{{now, value, hostile(step[3]), value}, {jumped(now, step[3]), 5, value, hostile(step[3])}}, now)
+				m.HearWeather(Weather{{now, value, hostile(step[3]), value, value, value}, {jumped(now, step[3]), 5, value, hostile(step[3]), 0.5, hostile(step[3])}}, now)
 			}
 			checkAnything(t, m.Predict(now, time.Duration(step[3])*time.Hour))
 			if n := len(m.past.actual.values); n > 2*(retentionHours+month)+2 {

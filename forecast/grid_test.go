@@ -75,7 +75,7 @@ func windy(seed uint64, days int) *grid {
 	for d := range days {
 		var w Weather
 		for i := d * day; i < (d+2)*day; i++ {
-			w = append(w, WeatherHour{hr(i), max(0, winds[i]+0.5*rng.NormFloat64()), 10 + rng.NormFloat64(), sun(i)})
+			w = append(w, weatherAt(hr(i), max(0, winds[i]+0.5*rng.NormFloat64()), 10+rng.NormFloat64(), sun(i)))
 		}
 		g.weather = append(g.weather, receivedWeather{hr(d*day + 6), w})
 	}
@@ -214,7 +214,7 @@ func readWeather(t *testing.T, region string, from, to time.Time) []receivedWeat
 			all = append(all, receivedWeather{received: received})
 		}
 		newest := &all[len(all)-1]
-		newest.weather = append(newest.weather, WeatherHour{parseInstant(t, row[1]), parseNumber(t, row[2]), parseNumber(t, row[3]), parseNumber(t, row[4])})
+		newest.weather = append(newest.weather, weatherAt(parseInstant(t, row[1]), parseNumber(t, row[2]), parseNumber(t, row[3]), parseNumber(t, row[4])))
 	}
 	return all
 }

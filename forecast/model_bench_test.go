@@ -85,7 +85,7 @@ func BenchmarkModel(b *testing.B) {
 func breeze(n int) Weather {
 	var w Weather
 	for i := n; i < n+5*day; i++ {
-		w = append(w, WeatherHour{hr(i), 20 * irregular(hour(i), 7) / 400, irregular(hour(i), 8) / 20, 300 * max(0, noon(h0.plus(i)))})
+		w = append(w, weatherAt(hr(i), 20*irregular(hour(i), 7)/400, irregular(hour(i), 8)/20, 300*max(0, noon(h0.plus(i)))))
 	}
 	return w
 }

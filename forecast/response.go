@@ -3,16 +3,23 @@ package forecast
 import "math"
 
 const (
-	// weatherTerms is how many terms stand for the weather of an hour.
-	weatherTerms = 8
+	// weatherTerms is how many terms stand for the weather of an hour, and shareTerms for the shares of wind
+	// and sun.
+	weatherTerms, shareTerms = 8, 2
 	// responseTerms is how many terms explain the intensity of an hour: one for each hour of the day,
-	// one more for each hour of a weekend day, and those of the weather.
-	responseTerms = 2*day + weatherTerms
+	// one more for each hour of a weekend day, those of the weather, and those of the shares.
+	responseTerms = 2*day + weatherTerms + shareTerms
 	// responseMemoryDays is the time after which an hour counts 1/e of what it counted at first. A longer
 	// memory is no better, and would not survive a restart: weather is kept for eight weeks.
 	responseMemoryDays = 60
 	// outlookHours is how far an outlook reaches, from the beginning of the day on.
 	outlookHours = 5 * day
+	// enoughShareHours is after how many hours with known shares the shares count, even if more hours are
+	// known without them.
+	enoughShareHours = 14 * day
+	// shareScale makes the terms of shares large, so that little pulls their effect to none: what an operator
+	// expects of wind and sun says more than the wind itself.
+	shareScale = 20
 )
 
 // The pulls of the terms, in hours whose term is 1: the intensity of an hour of the day is pulled
@@ -23,16 +30,24 @@ const (
 	pullOfWeather = 20
 )
 
-// A response is how the intensity of a grid answers to the calendar and to the weather. It is learned by
-// a ridge regression from the hours whose intensity and weather are known. What it makes of a
+// A response is how the intensity of a grid answers to the calendar and to the weather. What it makes of a
 // forecast of the weather is an outlook: a forecast of the intensity.
+//
+// Operators publish the shares of wind and sun for less time ahead than a forecast of the weather has. So
+// there are two answers, and hours without shares have the one that never knew any.
 type response struct {
+	weather ridge // learned from all hours, without their shares
+	shares  ridge // learned from the hours with shares
+}
+
+func newResponse() *response { return &response{} }
+
+// A ridge is a ridge regression of the intensities of hours on their terms.
+type ridge struct {
 	sums         moments
 	sum, count   float64 // of the intensities
 	learnedHours int
 }
-
-func newResponse() *response { return &response{sums: newMoments(responseTerms)} }
 
 // A term is one that is not zero.
 type term struct {
@@ -42,7 +57,7 @@ type term struct {
 
 // terms returns the terms of an hour, in their order.
 func terms(h hour, c conditions) []term {
-	all := make([]term, 0, 2+weatherTerms)
+	all := make([]term, 0, 2+weatherTerms+shareTerms)
 	all = append(all, term{h.ofDay(), 1})
 	if !workday(h) {
 		all = append(all, term{day + h.ofDay(), 1})
@@ -58,8 +73,8 @@ func terms(h hour, c conditions) []term {
 // terms returns the terms of the weather, each about as large as 1. Wind counts as it is, as turbines
 // turn it to power, and as a storm. Temperature counts as it is, as heating, and as cooling. An
 // unknown value has no effect.
-func (c conditions) terms() [weatherTerms]float64 {
-	var t [weatherTerms]float64
+func (c conditions) terms() [weatherTerms + shareTerms]float64 {
+	var t [weatherTerms + shareTerms]float64
 	if wind := c[0]; !math.IsNaN(wind) {
 		t[0], t[1], t[2] = wind/3, 3/(1+math.Exp((6-wind)/1.5)), max(0, wind-8)/2
 	}
@@ -69,7 +84,20 @@ func (c conditions) terms() [weatherTerms]float64 {
 	if sun := c[2]; !math.IsNaN(sun) {
 		t[3], t[4] = sun/250, sun*sun/125000
 	}
+	for i, share := range c[skyValues:] {
+		if !math.IsNaN(share) {
+			t[weatherTerms+i] = share * shareScale
+		}
+	}
 	return t
+}
+
+// withoutShares returns the conditions as they were if nobody knew the shares.
+func (c conditions) withoutShares() conditions {
+	for i := skyValues; i < len(c); i++ {
+		c[i] = math.NaN()
+	}
+	return c
 }
 
 // learn takes what the intensity of an hour was, and its weather.
@@ -77,7 +105,22 @@ func (r *response) learn(h hour, c conditions, actual float64) {
 	if math.IsNaN(actual) {
 		return
 	}
-	given := terms(h, c)
+	r.weather.learn(terms(h, c.withoutShares()), actual)
+	if c.hasShares() {
+		r.shares.learn(terms(h, c), actual)
+	}
+}
+
+// endDay makes what was learned count less.
+func (r *response) endDay() {
+	r.weather.fade(math.Exp(-1.0 / responseMemoryDays))
+	r.shares.fade(math.Exp(-1.0 / responseMemoryDays))
+}
+
+func (r *ridge) learn(given []term, actual float64) {
+	if r.learnedHours == 0 {
+		r.sums = newMoments(responseTerms)
+	}
 	for n, a := range given {
 		r.sums.xy[a.index] += a.value * actual
 		row := r.sums.xx[a.index*(a.index+1)/2:]
@@ -90,16 +133,17 @@ func (r *response) learn(h hour, c conditions, actual float64) {
 	r.learnedHours++
 }
 
-// endDay makes what was learned count less.
-func (r *response) endDay() {
-	factor := math.Exp(-1.0 / responseMemoryDays)
+func (r *ridge) fade(factor float64) {
 	r.sums.times(factor)
 	r.sum *= factor
 	r.count *= factor
 }
 
-// effects returns what each term adds to the intensity.
-func (r *response) effects() []float64 {
+// effects returns what each term adds to the intensity, nil if nothing was learned.
+func (r *ridge) effects() []float64 {
+	if r.learnedHours == 0 {
+		return nil
+	}
 	a, b := append([]float64(nil), r.sums.xx...), append([]float64(nil), r.sums.xy...)
 	for i := range b {
 		pull := float64(pullOfWeather)
@@ -116,18 +160,30 @@ func (r *response) effects() []float64 {
 	return b
 }
 
+// sharesCount reports whether enough is known of the shares.
+func (r *response) sharesCount() bool {
+	return r.shares.learnedHours >= min(max(r.weather.learnedHours, 1), enoughShareHours)
+}
+
 // outlook returns what is expected of the hours from the beginning of the day of now on. It is in the
 // precision of [Model.Save].
 func (r *response) outlook(now hour, w *weather) record {
 	first := now - now%day
-	outlook, effects := unknown(first, first+outlookHours), r.effects()
+	outlook, byWeather, byShares := unknown(first, first+outlookHours), r.weather.effects(), []float64(nil)
+	if r.sharesCount() {
+		byShares = r.shares.effects()
+	}
 	for i := range outlook.values {
 		h := first.plus(i)
 		if !w.isKnownAt(h) {
 			continue
 		}
+		c, effects := w.at(h), byShares
+		if effects == nil || !c.hasShares() {
+			c, effects = c.withoutShares(), byWeather
+		}
 		sum := 0.0
-		for _, t := range terms(h, w.at(h)) {
+		for _, t := range terms(h, c) {
 			sum += t.value * effects[t.index]
 		}
 		if math.Abs(sum) <= MaxIntensity {

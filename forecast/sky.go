@@ -48,12 +48,12 @@ func (k *knowledge) hearWeather(news weather, received time.Time) {
 	k.lookOut(now)
 }
 
-// countExplained returns how many of some hours have got a first value of the weather, and have a known
-// intensity to learn from.
+// countExplained returns how many of some hours have got a first value of the weather or a first share, and have
+// a known intensity to learn from.
 func (k *knowledge) countExplained(revised *weather, changed []hour) int {
 	explained := map[hour]bool{}
 	for _, h := range changed {
-		if !math.IsNaN(k.past.actual.at(h)) && h < k.past.closedUntil() && revised.isKnownAt(h) && !k.sky.weather.isKnownAt(h) {
+		if !math.IsNaN(k.past.actual.at(h)) && h < k.past.closedUntil() && k.sky.weather.isLessAt(h, revised) {
 			explained[h] = true
 		}
 	}
@@ -97,7 +97,7 @@ func (k *knowledge) learnResponse(h hour) {
 // intensity is known: weather is known as of now, however late the intensities are, and what is
 // predicted begins with that hour.
 func (k *knowledge) lookOut(now hour) {
-	if k.response == nil || k.response.learnedHours < minHistoryHours {
+	if k.response == nil || k.response.weather.learnedHours < minHistoryHours {
 		return
 	}
 	at := now

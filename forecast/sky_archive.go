@@ -16,10 +16,11 @@ func (s *sky) appendTo(b []byte) []byte {
 	return appendForecasts(b, s.outlooks)
 }
 
-// sky reads what [sky.appendTo] has written.
-func (r *archiveReader) sky() sky {
+// sky reads what [sky.appendTo] has written, with the first values of the weather.
+func (r *archiveReader) sky(values int) sky {
 	s := sky{received: r.time()}
-	for i, bounds := range weatherBounds() {
+	bounds := weatherBounds()
+	for i, bounds := range bounds[:values] {
 		s.weather[i] = r.record(retentionHours+horizonHours, bounds[0], bounds[1])
 	}
 	for n := binary.LittleEndian.Uint16(r.take(2)); n > 0 && r.err == nil; n-- {

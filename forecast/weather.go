@@ -15,35 +15,49 @@ type WeatherHour struct {
 	Temperature float64
 	// SolarRadiation is what reaches the ground, in W/m².
 	SolarRadiation float64
+	// WindShare and SolarShare are how much of the load wind and sun supply, as the operator of the grid
+	// expects: 0.4 is 40 %. A grid that exports power may have more than 1.
+	WindShare, SolarShare float64
+}
+
+// UnknownWeather returns an hour of which nothing is known yet.
+func UnknownWeather(start time.Time) WeatherHour {
+	unknown := math.NaN()
+	return WeatherHour{start, unknown, unknown, unknown, unknown, unknown}
+}
+
+// values returns where the hour has each of its values.
+func (w *WeatherHour) values() [weatherValues]*float64 {
+	return [...]*float64{&w.WindSpeed, &w.Temperature, &w.SolarRadiation, &w.WindShare, &w.SolarShare}
 }
 
 // Weather is what somebody knows of the weather of a location at one time: what is expected of the
-// hours ahead, and perhaps how the last weeks were. Hours may come in any order. The last of equal
-// hours counts.
+// hours ahead, and perhaps how the last weeks were. Hours may come in any order. Of several values of an
+// hour, the last that is known counts.
 type Weather []WeatherHour
 
-// weatherValues is how many values the weather of an hour has.
-const weatherValues = 3
+// weatherValues is how many values the weather of an hour has, and skyValues how many of them come first
+// that nobody needs an operator for.
+const weatherValues, skyValues = 5, 3
 
 // maxWeatherGapHours is how far apart two hours of a forecast of weather may be for the hours between
 // them to be interpolated. Forecasts of weather have fewer hours the further they look ahead.
 const maxWeatherGapHours = 6
 
-// conditions is the weather of an hour: wind speed, temperature and solar radiation. An unknown value
-// is NaN.
+// conditions is the weather of an hour: wind speed, temperature, solar radiation, and the shares of wind and
+// sun. An unknown value is NaN.
 type conditions [weatherValues]float64
 
 // weatherBounds returns the lowest and the highest value that weather can have. Sensors of radiation read
 // a little below zero at night.
 func weatherBounds() [weatherValues][2]float64 {
-	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}}
+	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}, {0, 10}, {0, 10}}
 }
 
 // Believed returns the hour without the values that no weather has: they are unknown.
 func (w WeatherHour) Believed() WeatherHour {
-	bounds := weatherBounds()
-	for i, value := range []*float64{&w.WindSpeed, &w.Temperature, &w.SolarRadiation} {
-		if !(*value >= bounds[i][0] && *value <= bounds[i][1]) {
+	for i, bounds := range weatherBounds() {
+		if value := w.values()[i]; !(*value >= bounds[0] && *value <= bounds[1]) {
 			*value = math.NaN()
 		}
 	}
@@ -53,7 +67,11 @@ func (w WeatherHour) Believed() WeatherHour {
 // conditions returns the values of an hour that are believed, in the precision of [Model.Save].
 func (w WeatherHour) conditions() conditions {
 	w = w.Believed()
-	return conditions{float64(float32(w.WindSpeed)), float64(float32(w.Temperature)), float64(float32(w.SolarRadiation))}
+	var c conditions
+	for i, value := range w.values() {
+		c[i] = float64(float32(*value))
+	}
+	return c
 }
 
 // weather is what is known of the weather by the hour: the hours that are over as they were expected
@@ -78,6 +96,14 @@ func (w *weather) isKnownAt(h hour) bool {
 	return false
 }
 
+// hasShares reports whether the share of wind or of the sun is known.
+func (c conditions) hasShares() bool { return !math.IsNaN(c[skyValues]) || !math.IsNaN(c[skyValues+1]) }
+
+// isLessAt reports whether the hour has no weather, or no shares, and has them in other weather.
+func (w *weather) isLessAt(h hour, other *weather) bool {
+	return !w.isKnownAt(h) && other.isKnownAt(h) || !w.at(h).hasShares() && other.at(h).hasShares()
+}
+
 // hours returns the weather within the time that counts at the hour now. It fills short gaps.
 func (w Weather) hours(now hour) weather {
 	first, end := now+horizonHours, hour(0)
@@ -99,7 +125,9 @@ func (w Weather) hours(now hour) weather {
 			continue
 		}
 		for i, value := range given.conditions() {
-			hourly[i].set(h, value)
+			if !math.IsNaN(value) {
+				hourly[i].set(h, value)
+			}
 		}
 	}
 	for i := range hourly {

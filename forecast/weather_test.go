@@ -3,14 +3,17 @@ package forecast
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 )
 
-// unknownWeather is an hour of which nothing is known.
-func unknownWeather(start time.Time) WeatherHour {
-	return WeatherHour{start, math.NaN(), math.NaN(), math.NaN()}
+// weatherAt is an hour whose shares nobody knows.
+func weatherAt(start time.Time, wind, temperature, sun float64) WeatherHour {
+	w := UnknownWeather(start)
+	w.WindSpeed, w.Temperature, w.SolarRadiation = wind, temperature, sun
+	return w
 }
 
 func TestTheWeatherMakesPredictionsBetter(t *testing.T) {
@@ -52,7 +55,7 @@ func TestAWeatherOfTheWrongDayExplainsLess(t *testing.T) {
 		for h := g.first + 3*day; h < g.first+36*day; h++ {
 			r.learn(h, w.at(h), g.at(h))
 		}
-		effects := r.effects()
+		effects := r.weather.effects()
 		for h := g.first + 3*day; h < g.first+36*day; h++ {
 			sum := 0.0
 			for _, t := range terms(h, w.at(h)) {
@@ -72,14 +75,14 @@ func TestMissingWeatherCountsNothing(t *testing.T) {
 	for name, change := range map[string]func(w receivedWeather) receivedWeather{
 		"no value": func(w receivedWeather) receivedWeather {
 			for i := range w.weather {
-				w.weather[i] = unknownWeather(w.weather[i].Start)
+				w.weather[i] = UnknownWeather(w.weather[i].Start)
 			}
 			return w
 		},
 		"no hour": func(w receivedWeather) receivedWeather { return receivedWeather{received: w.received} },
 		"values that no weather has": func(w receivedWeather) receivedWeather {
 			for i := range w.weather {
-				w.weather[i] = WeatherHour{w.weather[i].Start, math.Inf(1), -1e308, math.MaxFloat64}
+				w.weather[i] = weatherAt(w.weather[i].Start, math.Inf(1), -1e308, math.MaxFloat64)
 			}
 			return w
 		},
@@ -134,8 +137,8 @@ func TestThePastWeatherTrainsAtOnce(t *testing.T) {
 	}
 	m.HearWeather(all, hr(30*day))
 	m.Observe(Slot{hr(30 * day), hr(30*day + 1), g.at(h0 + 30*day)})
-	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.learnedHours < 29*day {
-		t.Errorf("the basis is %s, and the response has learned from %d hours", p.Basis, m.response.learnedHours)
+	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.weather.learnedHours < 29*day {
+		t.Errorf("the basis is %s, and the response has learned from %d hours", p.Basis, m.response.weather.learnedHours)
 	}
 	sum := 0.0
 	for h := h0 + 30*day; h < h0+32*day; h++ {
@@ -172,7 +175,7 @@ func TestTheNewestWeatherOfAnHourThatIsNotOverCounts(t *testing.T) {
 	issue := func(first int, winds ...float64) Weather {
 		var w Weather
 		for i, wind := range winds {
-			w = append(w, WeatherHour{hr(first + i), wind, math.NaN(), math.NaN()})
+			w = append(w, weatherAt(hr(first+i), wind, math.NaN(), math.NaN()))
 		}
 		return w
 	}
@@ -191,10 +194,11 @@ func TestTheNewestWeatherOfAnHourThatIsNotOverCounts(t *testing.T) {
 }
 
 func TestHoursBetweenTwoForecastsOfTheWeatherAreInterpolated(t *testing.T) {
-	w := Weather{{hr(0), 3, 0, math.NaN()}, {hr(3), 6, 3, math.NaN()}, {hr(9), 12, math.NaN(), math.NaN()}, {hr(16), 1, 1, 1}}
+	nan := math.NaN()
+	w := Weather{weatherAt(hr(0), 3, 0, nan), weatherAt(hr(3), 6, 3, nan), weatherAt(hr(9), 12, nan, nan), {hr(16), 1, 1, 1, 1, 1}}
 	got := w.hours(h0)
 	for n, want := range map[int]conditions{
-		1: {4, 1, math.NaN()}, 2: {5, 2, math.NaN()}, 6: {9, math.NaN(), math.NaN()}, 12: {math.NaN(), math.NaN(), math.NaN()}, 16: {1, 1, 1},
+		1: {4, 1, nan, nan, nan}, 2: {5, 2, nan, nan, nan}, 6: {9, nan, nan, nan, nan}, 12: {nan, nan, nan, nan, nan}, 16: {1, 1, 1, 1, 1},
 	} {
 		if c := got.at(h0.plus(n)); fmt.Sprint(c) != fmt.Sprint(want) {
 			t.Errorf("hour %d: %v, want %v", n, c, want)
@@ -210,7 +214,7 @@ func TestNoWeatherBreaksAModel(t *testing.T) {
 		var w Weather
 		for _, start := range far {
 			for j, v := range values {
-				w = append(w, WeatherHour{start, v, values[(i+j)%len(values)], values[(i+2*j)%len(values)]})
+				w = append(w, weatherAt(start, v, values[(i+j)%len(values)], values[(i+2*j)%len(values)]))
 			}
 		}
 		m.HearWeather(w, received)
@@ -242,7 +246,7 @@ func TestAModelForgetsOldWeather(t *testing.T) {
 func TestAClockThatWasAheadDoesNotStopTheWeather(t *testing.T) {
 	var m Model
 	now := afterWeather(10*day, false)(&m)
-	w := Weather{{now.AddDate(0, 0, 9), 5, 5, 5}}
+	w := Weather{weatherAt(now.AddDate(0, 0, 9), 5, 5, 5)}
 	m.HearWeather(w, now.AddDate(0, 0, 9))
 	m.rewind(now)
 	if m.sky.received.After(now) || m.sky.weather.isKnownAt(hourOf(w[0].Start)) {
@@ -250,5 +254,105 @@ func TestAClockThatWasAheadDoesNotStopTheWeather(t *testing.T) {
 	}
 	if !m.sky.weather.isKnownAt(hourOf(now) - 5*day) {
 		t.Error("the weather of the past is forgotten")
+	}
+}
+
+// withShares adds the shares of the wind and sun of a windy grid to its weather, for today and tomorrow, as an operator
+// expects them: with a tenth of the noise that weather has.
+func withShares(g *grid) {
+	rng := rand.New(rand.NewPCG(1, 3))
+	for _, w := range g.weather {
+		for i := range w.weather {
+			power := (380 - g.at(hourOf(w.weather[i].Start))) / 380
+			w.weather[i].WindShare, w.weather[i].SolarShare = max(0, power+0.002*rng.NormFloat64()), 0
+		}
+	}
+}
+
+func TestWhatOperatorsExpectOfWindAndSunCountsWhereItIsKnown(t *testing.T) {
+	errors := func(g *grid) (today, later float64) {
+		var m Model
+		g.tell(&m, 0, 20*day, nil)
+		g.tell(&m, 20*day, 36*day, func(now time.Time) {
+			newest := m.sky.outlooks[len(m.sky.outlooks)-1].values
+			for h := hourOf(now) + 1; h <= hourOf(now)+48; h++ {
+				if missed := math.Abs(newest.at(h) - g.at(h)); math.IsNaN(missed) {
+					continue
+				} else if m.sky.weather.at(h).hasShares() {
+					today += missed
+				} else {
+					later += missed
+				}
+			}
+		})
+		return today, later
+	}
+	g := windy(4, 40)
+	without, _ := errors(g) // nobody knows a share: all is later
+	_, all := errors(g)
+	withShares(g)
+	with, none := errors(g)
+	if with > 0.5*all || without != 0 || none != 0 {
+		t.Errorf("the error is %.0f with shares and %.0f without, want less than half", with, all)
+	}
+	for _, w := range g.weather { // tomorrow's are not published
+		for i := range w.weather[day:] {
+			w.weather[day+i].WindShare, w.weather[day+i].SolarShare = math.NaN(), math.NaN()
+		}
+	}
+	if today, later := errors(g); today == 0 || today+later > all || later == 0 {
+		t.Errorf("the error is %.0f today and %.0f later, and %.0f without shares", today, later, all)
+	}
+}
+
+func TestSharesThatComeForThePastAreLearnedAtOnce(t *testing.T) {
+	g := windy(4, 40)
+	var m Model
+	g.tell(&m, 0, 30*day, nil)
+	if m.response.sharesCount() {
+		t.Fatal("shares count that nobody has told")
+	}
+	withShares(g)
+	var all Weather
+	for _, w := range g.weather[:30] {
+		all = append(all, w.weather...)
+	}
+	m.HearWeather(all, hr(30*day))
+	if n := m.response.shares.learnedHours; !m.response.sharesCount() || n < 29*day {
+		t.Errorf("the shares of %d hours are learned", n)
+	}
+	var again Model
+	if err := again.Restore(saveModel(t, &m), hr(30*day)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.response.shares.learnedHours, m.response.shares.learnedHours; got != want {
+		t.Errorf("the shares of %d hours are learned after a restart, want %d", got, want)
+	}
+}
+
+func TestWeatherOfAnOlderProgramIsRestored(t *testing.T) {
+	var m Model
+	now := afterWeather(10*day, false)(&m)
+	_, plain := m.encode()
+	shares := m.sky
+	for i := skyValues; i < weatherValues; i++ {
+		shares.weather[i] = record{}
+	}
+	m.sky = shares
+	_, empty := m.encode()
+	if len(empty) >= len(plain) {
+		t.Fatalf("%d bytes without shares, and %d with unknown ones", len(empty), len(plain))
+	}
+	before := (1 + 8) + 6 + 4*len(m.past.actual.part(m.past.closedUntil()-retentionHours-month, m.past.closedUntil()).values) + 8
+	for i := range skyValues {
+		before += 6 + 4*len(m.sky.weather[i].values)
+	}
+	old := slices.Concat(empty[:before], empty[before+2*6:]) // two empty records
+	var again Model
+	if err := again.Restore(compressedAs(2, old), now); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.sky.weather.at(hourOf(now)-1), m.sky.weather.at(hourOf(now)-1); fmt.Sprint(got) != fmt.Sprint(want) || len(again.sky.outlooks) != len(m.sky.outlooks) {
+		t.Errorf("the weather is %v and there are %d outlooks, want %v and %d", got, len(again.sky.outlooks), want, len(m.sky.outlooks))
 	}
 }

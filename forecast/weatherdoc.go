@@ -16,17 +16,25 @@ import (
 // ahead of 64 locations.
 const maxWeatherHours = 64 * 64 * day
 
-// weatherRun has the weather of a location in hours that follow each other. An unknown value is null.
+// weatherRun has the weather of a location in hours that follow each other. An unknown value is null, and
+// shares that are all unknown are left out.
 type weatherRun struct {
 	Location       string     `json:"location,omitempty"`
 	Start          time.Time  `json:"start"`
 	WindSpeed      []*float64 `json:"windSpeed"`      // in m/s
 	Temperature    []*float64 `json:"temperature"`    // in degrees Celsius
 	SolarRadiation []*float64 `json:"solarRadiation"` // in W/m²
+	WindShare      []*float64 `json:"windShare,omitempty"`
+	SolarShare     []*float64 `json:"solarShare,omitempty"`
+}
+
+// values returns where the run has each of the values of [WeatherHour.conditions].
+func (r *weatherRun) values() [weatherValues]*[]*float64 {
+	return [...]*[]*float64{&r.WindSpeed, &r.Temperature, &r.SolarRadiation, &r.WindShare, &r.SolarShare}
 }
 
 // encodeWeather encodes the weather of each location: an array of runs in JSON, compressed by gzip.
-// Values have one decimal. Equal weather gives equal bytes.
+// Values have one decimal, and shares have three. Equal weather gives equal bytes.
 func encodeWeather(weather map[string]Weather) ([]byte, error) {
 	runs := []weatherRun{}
 	for _, location := range slices.Sorted(maps.Keys(weather)) {
@@ -58,22 +66,37 @@ func (w Weather) run(location string) weatherRun {
 		if i >= retentionHours+horizonHours {
 			break
 		}
-		for len(run.WindSpeed) <= i {
-			run.WindSpeed, run.Temperature, run.SolarRadiation = append(run.WindSpeed, nil), append(run.Temperature, nil), append(run.SolarRadiation, nil)
+		for k, value := range given.conditions() {
+			for into := run.values()[k]; len(*into) <= i; {
+				*into = append(*into, nil)
+			}
+			(*run.values()[k])[i] = rounded(value, decimalsOf(k))
 		}
-		values := given.conditions()
-		run.WindSpeed[i], run.Temperature[i], run.SolarRadiation[i] = oneDecimal(values[0]), oneDecimal(values[1]), oneDecimal(values[2])
+	}
+	for _, shares := range []*[]*float64{&run.WindShare, &run.SolarShare} {
+		if !slices.ContainsFunc(*shares, func(value *float64) bool { return value != nil }) {
+			*shares = nil
+		}
 	}
 	return run
 }
 
-// oneDecimal returns nil for a value that is unknown.
-func oneDecimal(value float64) *float64 {
+// decimalsOf returns how many decimals count of a value of [WeatherHour.conditions].
+func decimalsOf(value int) int {
+	if value < skyValues {
+		return 1
+	}
+	return 3
+}
+
+// rounded returns nil for a value that is unknown.
+func rounded(value float64, decimals int) *float64 {
 	if math.IsNaN(value) {
 		return nil
 	}
-	rounded := math.Round(value*10) / 10
-	return &rounded
+	scale := math.Pow10(decimals)
+	value = math.Round(value*scale) / scale
+	return &value
 }
 
 // decodeWeather reads what encodeWeather writes. Without data there is no weather.
@@ -106,9 +129,12 @@ func decodeWeather(encoded []byte) (map[string]Weather, error) {
 
 // check returns an error if the run cannot be one of encodeWeather.
 func (r weatherRun) check() error {
+	for k, values := range r.values() {
+		if isLeftOut := k >= skyValues && len(*values) == 0; !isLeftOut && len(*values) != len(r.WindSpeed) {
+			return errors.New("want as many temperatures, radiations and shares as wind speeds")
+		}
+	}
 	switch {
-	case len(r.Temperature) != len(r.WindSpeed), len(r.SolarRadiation) != len(r.WindSpeed):
-		return errors.New("want as many temperatures and radiations as wind speeds")
 	case isLongName(r.Location):
 		return fmt.Errorf("location: %.40q: want a name of at most %d characters", r.Location, maxNameLength)
 	case r.Start.Year() < 2000 || r.Start.Year() > 2200:
@@ -120,17 +146,13 @@ func (r weatherRun) check() error {
 func (r weatherRun) weather() Weather {
 	hours := make(Weather, len(r.WindSpeed))
 	for i := range hours {
-		hours[i] = WeatherHour{
-			Start:     r.Start.UTC().Add(time.Duration(i) * time.Hour),
-			WindSpeed: orNaN(r.WindSpeed[i]), Temperature: orNaN(r.Temperature[i]), SolarRadiation: orNaN(r.SolarRadiation[i]),
+		hour := UnknownWeather(r.Start.UTC().Add(time.Duration(i) * time.Hour))
+		for k, into := range hour.values() {
+			if values := *r.values()[k]; i < len(values) && values[i] != nil {
+				*into = *values[i]
+			}
 		}
+		hours[i] = hour
 	}
 	return hours
-}
-
-func orNaN(value *float64) float64 {
-	if value == nil {
-		return math.NaN()
-	}
-	return *value
 }

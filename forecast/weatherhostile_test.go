@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// windOf returns an hour of which the wind alone is known.
+func windOf(start time.Time, wind float64) WeatherHour {
+	h := UnknownWeather(start)
+	h.WindSpeed = wind
+	return h
+}
+
 // withWeather returns what a ConfigMap has with a forecast of a location, and some weather.
 func withWeather(tb testing.TB, weather []byte) (binaryData map[string][]byte, data map[string]string) {
 	tb.Helper()
@@ -132,7 +139,7 @@ func TestWeatherThatIsNotRenewedIsTrustedLess(t *testing.T) {
 func TestAClockThatWasAheadKeepsNoWeatherOut(t *testing.T) {
 	weather := func(from time.Time) Document {
 		return Document{
-			Details: map[string]Details{"A": {Origin: Origin{Provider: "P"}}}, Weather: map[string]Weather{"A": {{from.Add(time.Hour), 7, 7, 7}}},
+			Details: map[string]Details{"A": {Origin: Origin{Provider: "P"}}}, Weather: map[string]Weather{"A": {windOf(from.Add(time.Hour), 7)}},
 		}
 	}
 	var store Store
@@ -155,7 +162,7 @@ func TestWeatherThatComesAndGoesTakesBoundedMemory(t *testing.T) {
 	for i := range 3000 {
 		var w Weather
 		for h := range 200 {
-			w = append(w, WeatherHour{now.Add(time.Duration(h) * time.Hour), float64(i % 2), float64(i % 3), math.NaN()})
+			w = append(w, windOf(now.Add(time.Duration(h)*time.Hour), float64(i%2)))
 		}
 		if i%5 == 0 {
 			w = nil

@@ -52,7 +52,9 @@ was known then. The past of the grid comes from a file, or from a provider.
   --actual    CSV timestamp,intensity            what really was, in gCO2eq/kWh
   --forecast  CSV issued,timestamp,intensity     what was forecast, and when
   --weather   CSV issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation
-              what weather was forecast, and when, in m/s, degrees Celsius and W/m2
+              what weather was forecast, and when, in m/s, degrees Celsius and W/m2; also
+              wind_share,solar_share: what the operator expected of both, as shares of
+              the load
   --jobs      CSV arrival,duration,slack[,weight]
 A timestamp is the beginning of a slot, in RFC 3339 (UTC, if it has no zone). A slot is
 as long as the timestamps are apart. Other columns are ignored. The usual names of

@@ -34,7 +34,7 @@ func makeWeather(t *testing.T, c WeatherConfig, clock *fakeClock) WeatherSource 
 }
 
 func weatherAt(h int, wind, temperature, radiation float64) forecast.WeatherHour {
-	return forecast.WeatherHour{Start: at(h, 0), WindSpeed: wind, Temperature: temperature, SolarRadiation: radiation}
+	return forecast.WeatherHour{Start: at(h, 0), WindSpeed: wind, Temperature: temperature, SolarRadiation: radiation, WindShare: math.NaN(), SolarShare: math.NaN()}
 }
 
 func TestMETNorwayIsAskedAsItsTermsWant(t *testing.T) {

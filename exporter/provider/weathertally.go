@@ -70,7 +70,9 @@ func (t *weatherTally) add(h pointHour) {
 		sums = &weatherSums{}
 		t.hours[start] = sums
 	}
-	believed := forecast.WeatherHour{WindSpeed: orNaN(h.wind), Temperature: orNaN(h.temperature), SolarRadiation: orNaN(h.radiation)}.Believed()
+	believed := forecast.UnknownWeather(start)
+	believed.WindSpeed, believed.Temperature, believed.SolarRadiation = orNaN(h.wind), orNaN(h.temperature), orNaN(h.radiation)
+	believed = believed.Believed()
 	sums.wind.add(believed.WindSpeed)
 	sums.temperature.add(believed.Temperature)
 	sums.radiation.add(believed.SolarRadiation)
@@ -87,10 +89,9 @@ func orNaN(value *float64) float64 {
 func (t *weatherTally) weather() forecast.Weather {
 	var all forecast.Weather
 	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
-		hour := t.hours[start]
-		all = append(all, forecast.WeatherHour{
-			Start: start, WindSpeed: hour.wind.mean(t.points), Temperature: hour.temperature.mean(t.points), SolarRadiation: hour.radiation.mean(t.points),
-		})
+		hour, mean := t.hours[start], forecast.UnknownWeather(start)
+		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.mean(t.points), hour.temperature.mean(t.points), hour.radiation.mean(t.points)
+		all = append(all, mean)
 	}
 	return all
 }

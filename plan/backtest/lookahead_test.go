@@ -96,7 +96,7 @@ func windOf(actuals backtest.Actuals) []backtest.WeatherIssue {
 	for d := 0; d+2 <= len(slots)/24; d++ {
 		issue := backtest.WeatherIssue{Issued: slots[24*d].Start}
 		for _, slot := range slots[24*d : 24*(d+2)] {
-			issue.Weather = append(issue.Weather, forecast.WeatherHour{Start: slot.Start, WindSpeed: max(0, 20-slot.Intensity/30), Temperature: 10, SolarRadiation: math.NaN()})
+			issue.Weather = append(issue.Weather, forecast.WeatherHour{Start: slot.Start, WindSpeed: max(0, 20-slot.Intensity/30), Temperature: 10, SolarRadiation: math.NaN(), WindShare: math.NaN(), SolarShare: math.NaN()})
 		}
 		issues = append(issues, issue)
 	}

@@ -116,7 +116,7 @@ func TestReadForecasts(t *testing.T) {
 func TestReadWeather(t *testing.T) {
 	nan := math.NaN()
 	at := func(hours float64, wind, temperature, sun float64) forecast.WeatherHour {
-		return forecast.WeatherHour{Start: at(hours), WindSpeed: wind, Temperature: temperature, SolarRadiation: sun}
+		return forecast.WeatherHour{Start: at(hours), WindSpeed: wind, Temperature: temperature, SolarRadiation: sun, WindShare: nan, SolarShare: nan}
 	}
 	const head, first = "issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation\n", "2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,"
 	for name, tt := range map[string]struct {
@@ -168,7 +168,7 @@ func TestReadJobs(t *testing.T) {
 
 func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 	const head, first = "timestamp,intensity\n", "2021-07-01T00:00:00Z,1\n"
-	const weather = "issued,timestamp[,wind_speed_10m][,temperature_2m][,shortwave_radiation]"
+	const weather = "issued,timestamp[,wind_speed_10m][,temperature_2m][,shortwave_radiation][,wind_share][,solar_share]"
 	const few, enough = "f.csv has ", ": want at least two, since the distance of two timestamps is the width of a slot"
 	const more = enough + "; 1 cannot be read, the first: "
 	tests := map[string]struct {
@@ -205,7 +205,7 @@ func TestBadFilesSayWhereAndWhatIsAllowed(t *testing.T) {
 		"a weight of nothing":     {read: "jobs", text: "arrival,duration,slack,weight\n2021-07-01T00:00:00Z,1h,2h,0\n", want: `f.csv, line 2, column 28: weight "0": want a number above 0 and up to 1000000000`},
 		"weather of no time":      {read: "weather", text: "timestamp,wind\n2021-07-01T00:00:00Z,1\n", want: `f.csv, line 1: no column "issued": want the columns ` + weather},
 		"weather without a row":   {read: "weather", text: "issued,timestamp,wind\n", want: `f.csv has no usable row`},
-		"weather of nothing":      {read: "weather", text: "issued,timestamp,rain\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n", want: `f.csv, line 1: no weather: want one of the columns wind_speed_10m, temperature_2m, shortwave_radiation`},
+		"weather of nothing":      {read: "weather", text: "issued,timestamp,rain\n2021-07-01T00:00:00Z,2021-07-01T00:00:00Z,1\n", want: `f.csv, line 1: no weather: want one of the columns wind_speed_10m, temperature_2m, shortwave_radiation, wind_share, solar_share`},
 		"an unknown job column":   {read: "jobs", text: "arrival,duration,slack,name\n", want: `f.csv, line 1, column 24: "name": want the columns arrival,duration,slack[,weight]`},
 	}
 	for name, tt := range tests {

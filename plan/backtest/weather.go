@@ -34,6 +34,8 @@ const (
 	windColumn        = "wind_speed_10m"
 	temperatureColumn = "temperature_2m"
 	radiationColumn   = "shortwave_radiation"
+	windShareColumn   = "wind_share"
+	solarShareColumn  = "solar_share"
 )
 
 // weatherColumns returns the columns of the weather, and names of them that are usual. Of several winds, that at the height
@@ -48,18 +50,20 @@ func weatherColumns() []column {
 		{name: radiationColumn, optional: true, also: []string{
 			"shortwaveradiation", "shortwaveradiationwm", "solarradiation", "globalradiation", "ghi", "radiation",
 		}},
+		{name: windShareColumn, optional: true, also: []string{"windshare"}},
+		{name: solarShareColumn, optional: true, also: []string{"solarshare"}},
 	}
 }
 
 // ReadWeather reads CSV with the columns issued, timestamp, wind_speed_10m (m/s), temperature_2m (degrees
-// Celsius) and shortwave_radiation (W/m2): what was forecast at issued for the hour that starts at
-// timestamp. Of the last three columns, one is enough. A value that is empty or cannot be read is
-// unknown. Otherwise it is like [ReadForecasts].
+// Celsius), shortwave_radiation (W/m2), wind_share and solar_share (of the load: 0.4 is 40 %): what was
+// forecast at issued for the hour that starts at timestamp. Of the last five columns, one is enough. A
+// value that is empty or cannot be read is unknown. Otherwise it is like [ReadForecasts].
 func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	var w WeatherIssues
 	issues, hasWeather := weatherByIssue{}, false
 	err := w.Skipped.read(name, r, append([]column{issued(), timestamp()}, weatherColumns()...), func(t *table) error {
-		hasWeather = hasWeather || t.has(windColumn) || t.has(temperatureColumn) || t.has(radiationColumn)
+		hasWeather = hasWeather || slices.ContainsFunc(weatherColumns(), func(c column) bool { return t.has(c.name) })
 		return w.readRow(t, issues)
 	})
 	switch {
@@ -68,7 +72,8 @@ func ReadWeather(name string, r io.Reader) (WeatherIssues, error) {
 	case len(issues) == 0:
 		return WeatherIssues{}, fmt.Errorf("%s has no usable row%s", name, w.Skipped.firstProblem())
 	case !hasWeather:
-		return WeatherIssues{}, fmt.Errorf("%s, line 1: no weather: want one of the columns %s, %s, %s", name, windColumn, temperatureColumn, radiationColumn)
+		return WeatherIssues{}, fmt.Errorf("%s, line 1: no weather: want one of the columns %s, %s, %s, %s, %s",
+			name, windColumn, temperatureColumn, radiationColumn, windShareColumn, solarShareColumn)
 	}
 	for _, at := range slices.Sorted(maps.Keys(issues)) {
 		issue := WeatherIssue{Issued: time.Unix(at, 0).UTC()}
@@ -110,12 +115,12 @@ func (w *WeatherIssues) readRow(t *table, issues weatherByIssue) error {
 
 // weatherHour reads the weather of an hour, and counts the columns of the file that have no value.
 func (t *table) weatherHour() (given forecast.WeatherHour, unknown int, err error) {
-	given.Start, err = t.time("timestamp")
+	start, err := t.time("timestamp")
 	if err != nil {
 		return forecast.WeatherHour{}, 0, err
 	}
-	for i, into := range []*float64{&given.WindSpeed, &given.Temperature, &given.SolarRadiation} {
-		*into = math.NaN()
+	given = forecast.UnknownWeather(start)
+	for i, into := range []*float64{&given.WindSpeed, &given.Temperature, &given.SolarRadiation, &given.WindShare, &given.SolarShare} {
 		name := weatherColumns()[i].name
 		if !t.has(name) {
 			continue
