@@ -98,6 +98,28 @@ func TestWeatherIsNotAlwaysAskedAtTheSameMinute(t *testing.T) {
 	}
 }
 
+// TestAClockThatWasAheadDoesNotSilenceTheWeather asks for weather while the clock is a year ahead.
+func TestAClockThatWasAheadDoesNotSilenceTheWeather(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	w := weatherWorld(t, 2, func(w *world, out http.ResponseWriter, _ string) {
+		asked.Add(1)
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	})
+	a := w.asker(w.Exporter)
+	w.clock.SetTime(start().AddDate(1, 0, 0))
+	w.runUntil(a, start().AddDate(1, 0, 0).Add(time.Minute))
+	before := asked.Load()
+	w.clock.SetTime(start())
+	w.runUntil(a, start().Add(5*time.Minute))
+	if n := asked.Load() - before; n < 2 || n > 4 {
+		t.Errorf("asked %d times in five minutes after the clock was set right, want once for each zone", n)
+	}
+	if n := len(w.document().Weather["Z00"]); n == 0 {
+		t.Error("there is no weather of now")
+	}
+}
+
 // TestAnotherKeyIsTriedAtOnce has a source of weather that refuses the first key.
 func TestAnotherKeyIsTriedAtOnce(t *testing.T) {
 	t.Parallel()
