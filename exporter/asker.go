@@ -283,7 +283,7 @@ func (a *asker) nextLook() time.Time {
 	if a.source.secret != "" {
 		soonest(a.keyDue)
 	}
-	if due := a.nextWeather(); !due.IsZero() {
+	if due := a.nextWeather(now); !due.IsZero() {
 		soonest(later(due, now))
 	}
 	for _, b := range a.books {

@@ -98,7 +98,7 @@ func (a *asker) restore(document forecast.Document) {
 		}
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
-		z.weather.hours = document.Weather[location]
+		z.restoreWeather(document.Weather[location], details.WeatherReceived, a.exporter.Clock.Now())
 	}
 }
 

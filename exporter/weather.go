@@ -18,8 +18,9 @@ import (
 // zoneWeather is what is known of the weather of a zone, and when to ask for more.
 type zoneWeather struct {
 	question question
-	points   string // that the weather is of
+	points   string // that the weather is of; "" if an earlier run has asked
 	hours    forecast.Weather
+	received time.Time // when the source gave the hours
 	credit   string // the sentence that the licence demands
 }
 
@@ -156,7 +157,7 @@ func (a *asker) zonesWithoutWeather() []*zone {
 	defer a.mu.Unlock()
 	var due []*zone
 	for _, z := range a.zones {
-		if z.weather.question.isDue(now) || z.weather.points != a.pointsOfZoneLocked(z) {
+		if z.weather.question.isDue(now) || z.weather.points != "" && z.weather.points != a.pointsOfZoneLocked(z) {
 			due = append(due, z)
 		}
 	}
@@ -191,7 +192,7 @@ func (a *asker) pointsOfZoneLocked(z *zone) string {
 }
 
 // nextWeather returns when weather is due next; zero if never.
-func (a *asker) nextWeather() (next time.Time) {
+func (a *asker) nextWeather(now time.Time) (next time.Time) {
 	if a.source.weather.kind == "" {
 		return next
 	}
@@ -199,7 +200,7 @@ func (a *asker) nextWeather() (next time.Time) {
 		return a.weather.keyDue
 	}
 	for _, z := range a.zones {
-		if due := z.weather.question.due; next.IsZero() || due.Before(next) {
+		if due := later(z.weather.question.due, now); next.IsZero() || due.Before(next) {
 			next = due
 		}
 	}
@@ -221,8 +222,20 @@ func (z *zone) receiveWeather(r provider.WeatherReading, err error, points strin
 	}
 	z.weather.question.succeed(now.Add(d.Rhythm), p)
 	z.weather.credit = d.Attribution
-	z.weather.hours = recentWeather(r.Weather, now)
+	z.weather.hours, z.weather.received = recentWeather(r.Weather, now), now.UTC()
 }
+
+// restoreWeather takes over the weather of an earlier run. The source is not asked again at once, however
+// often the program starts.
+func (z *zone) restoreWeather(hours forecast.Weather, received, now time.Time) {
+	z.weather.hours, z.weather.received = hours, received
+	if !received.IsZero() && !received.After(now) {
+		z.weather.question.due = received.Add(minWeatherAge)
+	}
+}
+
+// minWeatherAge is how old the weather of an earlier run is at least when its source is asked again.
+const minWeatherAge = 10 * time.Minute
 
 // recentWeather leaves out what no model keeps.
 func recentWeather(w forecast.Weather, now time.Time) forecast.Weather {

@@ -74,7 +74,7 @@ func TestASlowSourceOfWeatherKeepsForecastsBackForMinutesOnly(t *testing.T) {
 	if n := asked.Load(); n == 0 || n > 6 {
 		t.Errorf("%d zones are asked for before forecasts are looked at again", n)
 	}
-	w.runUntil(a, start().Add(time.Hour))
+	w.runUntil(a, start().Add(30*time.Minute))
 	if n := len(w.document().Weather); n != 40 {
 		t.Errorf("%d of 40 zones have weather in the end", n)
 	}
@@ -95,6 +95,25 @@ func TestWeatherIsNotAlwaysAskedAtTheSameMinute(t *testing.T) {
 	}
 	if len(minutes) < 8 || len(seen) < 4 {
 		t.Errorf("asked in the minutes %v", minutes)
+	}
+}
+
+// TestAProgramThatStartsOftenAsksSeldom starts the exporter each minute.
+func TestAProgramThatStartsOftenAsksSeldom(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	w := weatherWorld(t, 1, func(w *world, out http.ResponseWriter, _ string) {
+		asked.Add(1)
+		fmt.Fprintf(out, "timestamp,wind_speed_10m\n%s,7\n", w.clock.Now().Add(hour).Format(time.RFC3339))
+	})
+	for range 30 {
+		w.runUntil(w.asker(w.exporter(w.Client, w.APIReader)), w.clock.Now().Add(time.Minute))
+	}
+	if n := asked.Load(); n < 3 || n > 4 {
+		t.Errorf("asked %d times in half an hour of starts", n)
+	}
+	if received := w.document().Details["Z00"].WeatherReceived; w.clock.Now().Sub(received) > minWeatherAge+2*time.Minute {
+		t.Errorf("the weather was received at %v, and now it is %v", received, w.clock.Now())
 	}
 }
 

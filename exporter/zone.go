@@ -250,6 +250,9 @@ func (z *zone) details() forecast.Details {
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
+	if len(z.weather.hours) > 0 {
+		d.WeatherReceived = z.weather.received
+	}
 	if z.weather.credit != "" {
 		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.weather.credit, "; ")
 	}

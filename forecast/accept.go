@@ -45,7 +45,11 @@ func (s *Snapshot) accept(location string, document Document, now time.Time) err
 	kept.Details = details
 	if weather := document.Weather[location]; len(weather) > 0 {
 		kept.rewind(weather[0].Start, now) // a clock that was ahead would keep the weather out
-		kept.Model.HearWeather(weather, now)
+		received := now
+		if told := details.WeatherReceived; !told.IsZero() && told.Before(now) {
+			received = told
+		}
+		kept.Model.HearWeather(weather, received)
 	}
 	observed := kept.observe(document.Actuals[location], now)
 	if observed.Doubt != "" {

@@ -152,7 +152,7 @@ func (k *knowledge) learned() *knowledge {
 	}
 	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
 	if len(fresh.sky.outlooks) == 0 {
-		fresh.lookOut(max(hourOf(fresh.sky.received), fresh.past.closedUntil()))
+		fresh.lookOut(hourOf(fresh.sky.received))
 	}
 	return fresh
 }

@@ -98,6 +98,9 @@ type Details struct {
 	Origin Origin `json:"origin"`
 	// Issued is when the provider made the forecast of the location; zero if there is no forecast.
 	Issued time.Time `json:"issued,omitzero"`
+	// WeatherReceived is when the exporter was told the weather of the location; zero if it does not say.
+	// Weather that stays in a document gets no newer by being read again.
+	WeatherReceived time.Time `json:"weatherReceived,omitzero"`
 	// Attribution is the sentence that the licence of the data demands.
 	Attribution string `json:"attribution,omitempty"`
 	// LacksForecast says that there is no forecast for this zone or for the customer's plan, so that

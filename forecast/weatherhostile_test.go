@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -132,6 +133,39 @@ func TestWeatherThatIsNotRenewedIsTrustedLess(t *testing.T) {
 	}
 	if b := restored.Predict(now, trust).Basis; b != BasisHistory {
 		t.Errorf("after a restart, the basis is %q", b)
+	}
+}
+
+// TestOldWeatherIsNotNewToSomebodyWhoReadsItFirst has a reader that starts while nobody renews the weather.
+func TestOldWeatherIsNotNewToSomebodyWhoReadsItFirst(t *testing.T) {
+	g := windy(9, 40)
+	now := hr(25 * day)
+	for days, want := range map[int]Basis{0: BasisWeather, 1: BasisWeather, 4: BasisHistory, 30: BasisHistory} {
+		hours := map[time.Time]WeatherHour{}
+		for _, issue := range g.weather[:26-min(days, 20)] {
+			for _, h := range issue.weather {
+				hours[h.Start] = h
+			}
+		}
+		for h := range 9 * day { // it looks far ahead
+			start := now.Add(time.Duration(h-4*day) * time.Hour)
+			if _, ok := hours[start]; !ok {
+				hours[start] = windOf(start, 7)
+			}
+		}
+		d := Document{
+			Actuals: map[string]*Series{"A": even(hr(0), time.Hour, g.actual[:25*day]...)},
+			Details: map[string]Details{"A": {Origin: Origin{Provider: "P"}, WeatherReceived: now.AddDate(0, 0, -days)}},
+			Weather: map[string]Weather{"A": slices.Collect(maps.Values(hours))},
+		}
+		var store Store
+		if err := store.Offer(Source{}, d, now); err != nil {
+			t.Fatal(err)
+		}
+		known, _ := store.Snapshot(Source{}).Forecast("A")
+		if p := known.Model.Predict(now, trust); p.Basis != want {
+			t.Errorf("weather of %d days ago: the basis is %q, want %q", days, p.Basis, want)
+		}
 	}
 }
 
