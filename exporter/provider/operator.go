@@ -16,8 +16,9 @@ const (
 	powerMemory = 56 * 24 * time.Hour
 	// powerHorizon is how far ahead operators are asked. They look less far.
 	powerHorizon = 3 * 24 * time.Hour
-	// maxPower bounds the power of an area in MW. No grid on Earth has as much.
-	maxPower = 1e7
+	// minLoad and maxPower bound the power of an area in MW. No grid on Earth has as little load, or as much
+	// power.
+	minLoad, maxPower = 1, 1e7
 )
 
 // A powerKind is a part of the power of an area that its operator forecasts.
@@ -77,7 +78,7 @@ func (p *powerHours) share(start time.Time, kinds ...powerKind) float64 {
 		}
 	}
 	load := p[loadPower][start]
-	if known == 0 || !(load.mean() > 0) {
+	if known == 0 || !(load.mean() >= minLoad) {
 		return math.NaN()
 	}
 	return sum / load.mean()

@@ -101,7 +101,8 @@ func TestAShareWithoutAPartOfTheWindIsUnknown(t *testing.T) {
 	}{
 		"the wind at sea fails": {map[string]string{"wind_offshore": "broken"}, nil}, "the sun fails": {map[string]string{"solar": "broken"}, nil},
 		"the load fails": {map[string]string{"load": "broken"}, nil}, "no load": {map[string]string{"load": ""}, ErrUnknownZone},
-		"a load of null": {map[string]string{"load": "null"}, ErrNoData}, "a load of 0": {map[string]string{"load": "0"}, ErrNoData},
+		"a load of null": {map[string]string{"load": "null"}, ErrNoData}, "a load of next to nothing": {map[string]string{"load": "1e-300"}, ErrNoData},
+		"a load of 0":             {map[string]string{"load": "0"}, ErrNoData},
 		"a load that no grid has": {map[string]string{"load": "1e300"}, ErrNoData},
 	} {
 		charts := &anEnergyCharts{map[string]string{}}
