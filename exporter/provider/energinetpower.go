@@ -72,7 +72,7 @@ func (p *energinetPower) ask(ctx context.Context, dataset string, query url.Valu
 		return err
 	}
 	if err := parse(body); err != nil {
-		return fmt.Errorf("Energinet: %s: %w", dataset, err)
+		return fmt.Errorf("data set %s of Energinet: %w", dataset, err)
 	}
 	return nil
 }
