@@ -106,6 +106,14 @@ func (b *powerBook) from(area string, now time.Time) time.Time {
 	return from.UTC().Truncate(24 * time.Hour)
 }
 
+// lacks reports whether the operator of an area has answered today, and had nothing of a kind of power.
+func (b *powerBook) lacks(area string, kind powerKind, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, today := b.areas[area], now.UTC().Truncate(24*time.Hour)
+	return known != nil && len(known[kind]) == 0 && b.answered[area].UTC().Truncate(24*time.Hour).Equal(today)
+}
+
 // join takes over a whole answer, and returns all that is known of the area. News of an hour replaces
 // what was known.
 func (b *powerBook) join(area string, news *powerHours, now time.Time) (WeatherReading, error) {

@@ -92,6 +92,22 @@ func TestThePastOfAnAreaIsAskedForOnceAndKept(t *testing.T) {
 	}
 }
 
+func TestACountryIsAskedOnceADayForWhatItDoesNotHave(t *testing.T) {
+	t.Parallel()
+	clock, charts := newClock(), &anEnergyCharts{map[string]string{"load": "100", "wind_onshore": "10"}}
+	s := serve(t, charts.ServeHTTP)
+	source := makeWeather(t, WeatherConfig{Type: WeatherEnergyCharts, BaseURL: s.URL}, clock)
+	for _, test := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 4}, {3 * time.Hour, 6}, {3 * time.Hour, 8}, {12 * time.Hour, 12}, {3 * time.Hour, 14}} {
+		clock.pass(test.after)
+		if _, err := source.Weather(t.Context(), "AT", nil); err != nil || len(s.asked()) != test.want {
+			t.Errorf("%v: %d requests at %v, want %d", err, len(s.asked()), clock.Now(), test.want)
+		}
+	}
+}
+
 func TestAShareWithoutAPartOfTheWindIsUnknown(t *testing.T) {
 	t.Parallel()
 	whole := map[string]string{"load": "100", "wind_onshore": "10", "wind_offshore": "20", "solar": "30"}
