@@ -44,19 +44,22 @@ type meanValue struct {
 	count int
 }
 
-func (m *meanValue) add(value float64) {
-	if !math.IsNaN(value) {
-		m.sum += value
+func (m *meanValue) add(value *float64) {
+	if value != nil && !math.IsNaN(*value) && !math.IsInf(*value, 0) {
+		m.sum += *value
 		m.count++
 	}
 }
 
-// mean returns NaN if fewer than half of some points are known.
-func (m *meanValue) mean(points int) float64 {
+// mean returns NaN if nothing is known.
+func (m *meanValue) mean() float64 { return m.sum / float64(m.count) }
+
+// meanOf returns NaN if fewer than half of some points are known.
+func (m *meanValue) meanOf(points int) float64 {
 	if 2*m.count < points {
 		return math.NaN()
 	}
-	return m.sum / float64(m.count)
+	return m.mean()
 }
 
 // add notes the weather of an hour at one point. A value that no weather has is unknown.
@@ -73,9 +76,9 @@ func (t *weatherTally) add(h pointHour) {
 	believed := forecast.UnknownWeather(start)
 	believed.WindSpeed, believed.Temperature, believed.SolarRadiation = orNaN(h.wind), orNaN(h.temperature), orNaN(h.radiation)
 	believed = believed.Believed()
-	sums.wind.add(believed.WindSpeed)
-	sums.temperature.add(believed.Temperature)
-	sums.radiation.add(believed.SolarRadiation)
+	sums.wind.add(&believed.WindSpeed)
+	sums.temperature.add(&believed.Temperature)
+	sums.radiation.add(&believed.SolarRadiation)
 }
 
 func orNaN(value *float64) float64 {
@@ -90,7 +93,7 @@ func (t *weatherTally) weather() forecast.Weather {
 	var all forecast.Weather
 	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
 		hour, mean := t.hours[start], forecast.UnknownWeather(start)
-		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.mean(t.points), hour.temperature.mean(t.points), hour.radiation.mean(t.points)
+		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.meanOf(t.points), hour.temperature.meanOf(t.points), hour.radiation.meanOf(t.points)
 		all = append(all, mean)
 	}
 	return all
