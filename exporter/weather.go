@@ -21,7 +21,7 @@ type zoneWeather struct {
 	points   string // that the weather is of; "" if an earlier run has asked
 	hours    forecast.Weather
 	received time.Time // when the source gave the hours
-	credit   string // the sentence that the licence demands
+	credit   string    // the sentence that the licence demands
 }
 
 // weatherAsker asks the source of weather of an asker. Only [asker.step] uses it.

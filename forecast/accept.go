@@ -43,14 +43,7 @@ func (s *Snapshot) accept(location string, document Document, now time.Time) err
 		kept = newKept(location)
 	}
 	kept.Details = details
-	if weather := document.Weather[location]; len(weather) > 0 {
-		kept.rewind(weather[0].Start, now) // a clock that was ahead would keep the weather out
-		received := now
-		if told := details.WeatherReceived; !told.IsZero() && told.Before(now) {
-			received = told
-		}
-		kept.Model.HearWeather(weather, received)
-	}
+	kept.hearWeather(document.Weather[location], now)
 	observed := kept.observe(document.Actuals[location], now)
 	if observed.Doubt != "" {
 		observed.Doubt = "actual intensities: " + observed.Doubt
@@ -98,6 +91,19 @@ func join(sentence, more string) string {
 // newKept returns what is kept of a location that is new.
 func newKept(location string) keptForecast {
 	return keptForecast{Forecast: Forecast{Location: location, Model: &Model{}}}
+}
+
+// hearWeather tells the model the weather of a document, if there is any.
+func (k *keptForecast) hearWeather(weather Weather, now time.Time) {
+	if len(weather) == 0 {
+		return
+	}
+	k.rewind(weather[0].Start, now) // a clock that was ahead would keep the weather out
+	received := now
+	if told := k.Details.WeatherReceived; !told.IsZero() && told.Before(now) {
+		received = told
+	}
+	k.Model.HearWeather(weather, received)
 }
 
 // observe tells the model the actual intensities of a document, if there are any.
