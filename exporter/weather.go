@@ -3,6 +3,7 @@ package exporter
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -63,13 +64,25 @@ func (a *asker) askWeather(ctx context.Context) bool {
 		r, err := a.weatherAt(ctx, z, points)
 		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
 		a.logWeatherProblem(ctx, r.Problem)
-		if failures++; err == nil || isOfTheZone(err) {
-			failures, a.weather.silence = 0, 0
+		if failures = failuresWith(failures, err); failures == 0 {
+			a.weather.silence = 0
 		} else {
 			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", a.source.weather.kind, "zone", z.name, "why", err.Error())
 		}
 	}
 	return len(due) > 0
+}
+
+// failuresWith returns how many zones in a row have no answer, after another one. A source that asks for
+// patience, or refuses everybody, is left alone at once.
+func failuresWith(before int, err error) int {
+	switch {
+	case errors.Is(err, provider.ErrRateLimited), errors.Is(err, provider.ErrNotInPlan):
+		return maxFailuresInARow
+	case err == nil, isOfTheZone(err):
+		return 0
+	}
+	return before + 1
 }
 
 // weatherAt asks for the weather of a zone.
