@@ -19,7 +19,7 @@ const (
 	enoughShareHours = 14 * day
 	// shareScale makes the terms of shares large, so that little pulls their effect to none: what an operator
 	// expects of wind and sun says more than the wind itself.
-	shareScale = 20
+	shareScale = 40
 )
 
 // The pulls of the terms, in hours whose term is 1: the intensity of an hour of the day is pulled
@@ -173,22 +173,64 @@ func (r *response) outlook(now hour, w *weather) record {
 	if r.sharesCount() {
 		byShares = r.shares.effects()
 	}
+	var beyond surplus
 	for i := range outlook.values {
 		h := first.plus(i)
 		if !w.isKnownAt(h) {
 			continue
 		}
-		c, effects := w.at(h), byShares
-		if effects == nil || !c.hasShares() {
-			c, effects = c.withoutShares(), byWeather
+		c := w.at(h)
+		value := sumOfTerms(terms(h, c.withoutShares()), byWeather)
+		if byShares != nil && c.hasShares() {
+			expected := sumOfTerms(terms(h, c), byShares)
+			if c.hasSky() {
+				beyond.note(h, expected-value)
+			}
+			value = expected
+		} else {
+			value += beyond.at(h)
 		}
-		sum := 0.0
-		for _, t := range terms(h, c) {
-			sum += t.value * effects[t.index]
-		}
-		if math.Abs(sum) <= MaxIntensity {
-			outlook.set(h, float64(float32(sum)))
+		if math.Abs(value) <= MaxIntensity {
+			outlook.set(h, float64(float32(value)))
 		}
 	}
 	return outlook
+}
+
+// sumOfTerms returns what the terms of an hour make together.
+func sumOfTerms(given []term, effects []float64) float64 {
+	sum := 0.0
+	for _, t := range given {
+		sum += t.value * effects[t.index]
+	}
+	return sum
+}
+
+const (
+	// surplusMeanHours is over how many hours about the mean of a surplus is taken.
+	surplusMeanHours = 3
+	// surplusFadeHours is the time after which a surplus is 1/e of what it was.
+	surplusFadeHours = 12
+)
+
+// A surplus is by how much the shares tell another intensity than the weather, in the last hours that
+// have shares. What the weather does not tell of the power of wind and sun lasts for hours, so it is added
+// to what the weather tells of the hours after them.
+type surplus struct {
+	mean  float64
+	count int
+	last  hour
+}
+
+func (s *surplus) note(h hour, value float64) {
+	s.count, s.last = s.count+1, h
+	s.mean += (value - s.mean) / float64(min(s.count, surplusMeanHours))
+}
+
+// at returns what is left at a later hour.
+func (s *surplus) at(h hour) float64 {
+	if s.count == 0 {
+		return 0
+	}
+	return s.mean * (1 - fade(h.since(s.last), surplusFadeHours))
 }

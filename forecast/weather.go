@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -98,6 +99,11 @@ func (w *weather) isKnownAt(h hour) bool {
 
 // hasShares reports whether the share of wind or of the sun is known.
 func (c conditions) hasShares() bool { return !math.IsNaN(c[skyValues]) || !math.IsNaN(c[skyValues+1]) }
+
+// hasSky reports whether anything is known that nobody needs an operator for.
+func (c conditions) hasSky() bool {
+	return slices.ContainsFunc(c[:skyValues], func(value float64) bool { return !math.IsNaN(value) })
+}
 
 // isLessAt reports whether the hour has no weather, or no shares, and has them in other weather.
 func (w *weather) isLessAt(h hour, other *weather) bool {

@@ -305,6 +305,44 @@ func TestWhatOperatorsExpectOfWindAndSunCountsWhereItIsKnown(t *testing.T) {
 	}
 }
 
+func TestASurplusOfTheLastHoursWithSharesFadesInTheHoursAfterThem(t *testing.T) {
+	const last = 10
+	r := newResponse()
+	r.weather.learn([]term{{0, 1}}, 100)
+	r.shares.learn([]term{{0, 1}}, 100)
+	outlook := func(shares float64, hasSky bool) record {
+		var w weather
+		for i := range w {
+			w[i] = unknown(0, day)
+		}
+		for h := hour(0); h < day; h++ {
+			if hasSky || h > last {
+				w[1].set(h, 0) // degrees
+			}
+			if h <= last {
+				w[skyValues].set(h, shares)
+			}
+		}
+		return r.outlook(0, &w)
+	}
+	wind := 2*day + weatherTerms
+	r.shares.sums.xx[wind*(wind+3)/2], r.shares.sums.xy[wind] = 1e6, -1e6
+	plain, windy := outlook(0, true), outlook(1, true)
+	before := windy.at(last) - plain.at(last)
+	if before > -10 {
+		t.Fatalf("a share of 1 changes the intensity by %.1f", before)
+	}
+	for h, want := range map[hour]float64{last + 1: before * math.Exp(-1.0/12), last + 12: before * math.Exp(-1)} {
+		if got := windy.at(h) - plain.at(h); math.Abs(got-want) > 0.01 {
+			t.Errorf("%d hours after the last share it changes the intensity by %.2f, want %.2f", h-last, got, want)
+		}
+	}
+	plain, windy = outlook(0, false), outlook(1, false)
+	if got := windy.at(last+1) - plain.at(last+1); got != 0 {
+		t.Errorf("shares without weather beside them change the intensity after them by %.2f", got)
+	}
+}
+
 func TestSharesThatComeForThePastAreLearnedAtOnce(t *testing.T) {
 	g := windy(4, 40)
 	var m Model
