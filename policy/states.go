@@ -141,6 +141,9 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 		locations[i].UsualError = v.usualError()
 		locations[i].Provider, locations[i].Signal = v.Details.Origin.ProviderName(), apiSignal(v.Details.Origin.Signal)
 		locations[i].Attribution, locations[i].ActualUntil = v.Details.Attribution, APITime(v.ActualUntil)
+		if v.Details.Second != nil {
+			locations[i].SecondSource = v.Details.Second.String()
+		}
 		if v.IsKnown {
 			rounded := int32(math.Round(v.Intensity))
 			locations[i].Intensity = &rounded
