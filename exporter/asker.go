@@ -300,11 +300,7 @@ func (a *asker) nextLook() time.Time {
 	if due := a.nextWeather(); !due.IsZero() {
 		soonest(later(due, now))
 	}
-	for _, z := range a.zones {
-		if z.second.told != nil {
-			soonest(later(z.second.due(), now))
-		}
-	}
+	a.eachSecondDue(func(due time.Time) { soonest(later(due, now)) })
 	for _, b := range a.books {
 		switch {
 		case !b.isOpen:

@@ -228,38 +228,54 @@ func (s zoneSecond) due() time.Time {
 	return earlier(s.told.past.due, s.told.recent.due)
 }
 
-// chooseSecond finds out whom else to ask of a zone. The caller holds a.mu.
+// eachSecondDue calls a function with the instants at which second sources are due. The caller holds a.mu.
+func (a *asker) eachSecondDue(see func(due time.Time)) {
+	for _, z := range a.zones {
+		if z.second.told != nil {
+			see(z.second.due())
+		}
+	}
+}
+
+// chooseSecond finds out whom else to ask of a zone, once the provider is known. The caller holds a.mu.
 func (a *asker) chooseSecond(ctx context.Context, z *zone) {
 	of, name := a.source.secondOf(z.name)
-	if z.origin.Signal.Kind == forecast.Marginal { // nobody else has these
+	switch {
+	case z.origin == (forecast.Origin{}):
+	case z.origin.Signal.Kind == forecast.Marginal: // nobody else has these
 		z.second = zoneSecond{}
 		if of != "" && a.source.second.kind != secondAuto {
 			z.second = zoneSecond{of: of, problem: "the intensities of the provider are marginal, and its own are average"}
 		}
-		return
-	}
-	if z.origin == (forecast.Origin{}) || of == z.second.of && (of == "" || z.second.told != nil) {
-		return // the provider comes first
-	}
-	z.second = zoneSecond{of: of, before: z.second.before}
-	if of == "" {
-		return
-	}
-	if a.seconds[of] == nil {
-		made, err := provider.New(provider.Config{Type: of, BaseURL: a.source.second.baseURL, Options: a.exporter.optionsOf(of)})
-		if err != nil {
-			log.FromContext(ctx).Error(err, "a second source cannot be asked", "provider", of)
+	case of == "":
+		z.second = zoneSecond{}
+	case of != z.second.of || z.second.told == nil:
+		z.second = zoneSecond{of: of, before: z.second.before}
+		if err := a.makeSecond(of); err != nil {
+			log.FromContext(ctx).V(1).Info("a second source cannot be asked", "provider", of, "why", err.Error())
 			z.second.problem = "it cannot be asked: " + err.Error()
 			return
 		}
-		if a.seconds == nil {
-			a.seconds = map[provider.Type]provider.Provider{}
+		z.second.told = &zone{name: name}
+		z.second.told.belongTo(a.seconds[of].Describe())
+		if before := z.second.before.said; before.Provider != z.second.told.origin.Provider || before.Zone != name {
+			z.second.before = pastBefore{}
 		}
-		a.seconds[of] = made
 	}
-	z.second.told = &zone{name: name}
-	z.second.told.belongTo(a.seconds[of].Describe())
-	if before := z.second.before.said; before.Provider != z.second.told.origin.Provider || before.Zone != name {
-		z.second.before = pastBefore{}
+}
+
+// makeSecond makes a second source, if that was not done yet.
+func (a *asker) makeSecond(of provider.Type) error {
+	if a.seconds[of] != nil {
+		return nil
 	}
+	made, err := provider.New(provider.Config{Type: of, BaseURL: a.source.second.baseURL, Options: a.exporter.optionsOf(of)})
+	if err != nil {
+		return err //nolint:wrapcheck // it says all
+	}
+	if a.seconds == nil {
+		a.seconds = map[provider.Type]provider.Provider{}
+	}
+	a.seconds[of] = made
+	return nil
 }

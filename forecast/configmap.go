@@ -49,13 +49,9 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if err != nil {
 		return Document{}, err
 	}
-	actuals, err := decodeActuals(binaryData[actualsKey])
+	actuals, levelled, err := decodePast(binaryData)
 	if err != nil {
-		return Document{}, fmt.Errorf("key %q: %w", actualsKey, err)
-	}
-	levelled, err := decodeActuals(binaryData[levelledKey])
-	if err != nil {
-		return Document{}, fmt.Errorf("key %q: %w", levelledKey, err)
+		return Document{}, err
 	}
 	weather, err := decodeWeather(binaryData[weatherKey])
 	if err != nil {
@@ -84,6 +80,17 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 		}
 	}
 	return document, nil
+}
+
+// decodePast reads what is known of the past, and what a second source adds.
+func decodePast(binaryData map[string][]byte) (actuals, levelled map[string]*Series, err error) {
+	if actuals, err = decodeActuals(binaryData[actualsKey]); err != nil {
+		return nil, nil, fmt.Errorf("key %q: %w", actualsKey, err)
+	}
+	if levelled, err = decodeActuals(binaryData[levelledKey]); err != nil {
+		return nil, nil, fmt.Errorf("key %q: %w", levelledKey, err)
+	}
+	return actuals, levelled, nil
 }
 
 // EmptyError says that a ConfigMap of Gridlatch's own exporter has neither a forecast nor actual

@@ -67,21 +67,8 @@ func Level(own, second *Series, now time.Time) (levelled *Series, ratio float64,
 	end := hourOf(now)
 	first := end.plus(-retentionHours)
 	known, other := own.lastHours(first, end), second.lastHours(first, end)
-	ofOwn, ofSecond, common := 0.0, 0.0, 0
-	for h := end.plus(-levelDays * day); h < end; h++ {
-		if a, b := known.at(h), other.at(h); !math.IsNaN(a) && !math.IsNaN(b) {
-			ofOwn, ofSecond, common = ofOwn+a, ofSecond+b, common+1
-		}
-	}
-	ratio = ofOwn / ofSecond
-	switch {
-	case common < minCommonHours:
-		return &Series{}, 0, fmt.Errorf("both know %d of the hours of the last %d days, and at least %d are needed to compare their levels", common, levelDays, minCommonHours)
-	case !(ratio >= leastRatio && ratio <= mostRatio): // true if one of the means is zero
-		return &Series{}, 0, fmt.Errorf("its level is too different: %.0f gCO2eq/kWh, where the provider has %.0f", ofSecond/float64(common), ofOwn/float64(common))
-	}
-	if wrong, usual := misfit(known, other, ratio, end); wrong > maxMisfit*usual+roundingError {
-		return &Series{}, 0, fmt.Errorf("it is wrong about the provider's intensities by %.1f gCO2eq/kWh on average, where the same hour a day before is wrong by %.1f", wrong, usual)
+	if ratio, err = ratioOf(known, other, end); err != nil {
+		return &Series{}, 0, err
 	}
 	var slots []Slot
 	for h := first; h < end; h++ {
@@ -90,6 +77,27 @@ func Level(own, second *Series, now time.Time) (levelled *Series, ratio float64,
 		}
 	}
 	return NewSeries(slots), ratio, nil
+}
+
+// ratioOf returns the ratio of the means of a provider and a second source, or why it is of no use.
+func ratioOf(known, other record, end hour) (ratio float64, err error) {
+	ofOwn, ofSecond, common := 0.0, 0.0, 0
+	for h := end.plus(-levelDays * day); h < end; h++ {
+		if a, b := known.at(h), other.at(h); !math.IsNaN(a) && !math.IsNaN(b) {
+			ofOwn, ofSecond, common = ofOwn+a, ofSecond+b, common+1
+		}
+	}
+	if common < minCommonHours {
+		return 0, fmt.Errorf("both know %d of the hours of the last %d days, and at least %d are needed to compare their levels", common, levelDays, minCommonHours)
+	}
+	ratio = ofOwn / ofSecond
+	if !(ratio >= leastRatio && ratio <= mostRatio) { // true if one of the means is zero
+		return 0, fmt.Errorf("its level is too different: %.0f gCO2eq/kWh, where the provider has %.0f", ofSecond/float64(common), ofOwn/float64(common))
+	}
+	if wrong, usual := misfit(known, other, ratio, end); wrong > maxMisfit*usual+roundingError {
+		return 0, fmt.Errorf("it is wrong about the provider's intensities by %.1f gCO2eq/kWh on average, where the same hour a day before is wrong by %.1f", wrong, usual)
+	}
+	return ratio, nil
 }
 
 // misfit returns the mean errors of a second source and of the same hour a day before, as estimates of

@@ -165,7 +165,12 @@ func (p Page) locations(policy cluster.PolicyStatus, now time.Time) {
 	}
 	table.Flush()
 	p.credits(policy.Locations)
-	for _, l := range policy.Locations {
+	p.pasts(policy.Locations, now)
+}
+
+// pasts says of each location with a second source how late it and the provider are.
+func (p Page) pasts(locations []v1alpha1.LocationStatus, now time.Time) {
+	for _, l := range locations {
 		if l.SecondSource != "" {
 			p.Out.Printf("  past of %s: %s; second source: %s\n", cmp.Or(l.Name, "the location"), knownUntil(l.ActualUntil, now), l.SecondSource)
 		}
