@@ -58,6 +58,7 @@ var knownZones = map[string]string{
 		IDN IE IND ISR IT JP_KN JP_TK KOR LDWP MX_SIN NEM_NSW NEM_VIC NEVP NL NZL PACE PJM_CHICAGO PJM_DC PJM_SOUTHWEST_OH
 		PL QAT SAU SC SE SGP TWN UK WACM ZAF`,
 	"UKCarbonIntensity": "GB",
+	"Energinet":         "DK2",
 	"EnergyCharts":      "AT BE CH DE DK ES FI FR IE IT NL NO PL SE",
 }
 
@@ -200,6 +201,9 @@ func TestTheRegionsInAZone(t *testing.T) {
 		want           []string
 	}{
 		"regions of several clouds":        {"UKCarbonIntensity", "GB", []string{"aws/eu-west-2", "azure/uksouth", "azure/ukwest", "gcp/europe-west2"}},
+		"a zone of two names":              {"Energinet", "DK-DK2", []string{"azure/denmarkeast"}},
+		"the other one of the two names":   {"Energinet", "DK2", []string{"azure/denmarkeast"}},
+		"a prefix is no zone":              {"Energinet", "DK-", nil},
 		"a zone without regions":           {"EnergyCharts", "RO", nil},
 		"a zone of another provider":       {"EnergyCharts", "US-CAL-CISO", nil},
 		"an unknown provider":              {"Oracle", "DE", nil},
