@@ -17,6 +17,7 @@ type source struct {
 	forecastURL, pastURL     string
 	keyHeader, attributionOf string
 	weather                  weatherSource
+	second                   secondSource
 }
 
 // weatherSource says whom to ask for the weather; the zero weatherSource is nobody.
@@ -47,7 +48,7 @@ func (s weatherSource) config(key provider.Secret, options provider.Options) pro
 // sourceOf returns the source that a policy names.
 func sourceOf(f *v1alpha1.ForecastSource) source {
 	p := f.Provider
-	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, weather: weatherSourceOf(f.Weather)}
+	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, weather: weatherSourceOf(f.Weather), second: secondSourceOf(f.Actuals)}
 	if p.SecretRef != nil {
 		s.secret = p.SecretRef.Name
 	}
