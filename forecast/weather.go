@@ -1,7 +1,9 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -35,6 +37,26 @@ func (w *WeatherHour) values() [weatherValues]*float64 {
 // hours ahead, and perhaps how the last weeks were. Hours may come in any order. Of several values of an
 // hour, the last that is known counts.
 type Weather []WeatherHour
+
+// JoinWeather returns in order of time what several say of the weather of a location. Of several values of
+// an hour, the last that is known counts.
+func JoinWeather(all ...Weather) Weather {
+	var joined Weather
+	sorted := slices.SortedStableFunc(slices.Values(slices.Concat(all...)), func(a, b WeatherHour) int { return cmp.Compare(hourOf(a.Start), hourOf(b.Start)) })
+	for _, given := range sorted {
+		if n := len(joined); n == 0 || hourOf(joined[n-1].Start) != hourOf(given.Start) {
+			joined = append(joined, given)
+			continue
+		}
+		into := joined[len(joined)-1].values()
+		for i, value := range given.conditions() {
+			if !math.IsNaN(value) {
+				*into[i] = *given.values()[i]
+			}
+		}
+	}
+	return joined
+}
 
 // weatherValues is how many values the weather of an hour has, and skyValues how many of them come first
 // that nobody needs an operator for.
