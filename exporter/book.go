@@ -98,7 +98,7 @@ func (a *asker) restore(document forecast.Document) {
 		}
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
-		z.weather.hours = document.Weather[location]
+		a.restoreWeather(z, document.Weather[location])
 	}
 }
 
@@ -187,8 +187,8 @@ func (a *asker) document(b *book) forecast.Document {
 		if !actuals.IsEmpty() {
 			d.Actuals[p.location] = actuals
 		}
-		if a.source.weather.kind != "" && len(z.weather.hours) > 0 {
-			d.Weather[p.location] = z.weather.hours
+		if weather := a.weatherOf(z); len(weather) > 0 {
+			d.Weather[p.location] = weather
 		}
 		if a.provider != nil && z.isKnown() {
 			delete(b.before.Details, p.location) // never again: the series are of one origin

@@ -3,6 +3,9 @@ package exporter
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -15,17 +18,36 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// zoneWeather is what is known of the weather of a zone, and when to ask for more.
+// A weatherRole is what a source of weather is asked for.
+type weatherRole int
+
+const (
+	// ofSky is wind, temperature and radiation. Other values that the source has count, too.
+	ofSky weatherRole = iota
+	// ofShares is how much of the load wind and sun supply, as the operator of the grid expects.
+	ofShares
+	// weatherRoles is how many roles there are.
+	weatherRoles
+)
+
+// String returns the name of the field of a policy.
+func (r weatherRole) String() string { return [...]string{"weather", "renewables"}[r] }
+
+// anyOperator asks of each zone whoever speaks for the operator of its area.
+const anyOperator provider.WeatherType = "Auto"
+
+// zoneWeather is what is known of the weather of a zone from the source of one role, and when to ask for
+// more.
 type zoneWeather struct {
 	question question
-	points   string // that the weather is of
+	where    string // that the weather is of: points, or an area
 	hours    forecast.Weather
 	credit   string // the sentence that the licence demands
 }
 
-// weatherAsker asks the source of weather of an asker. Only [asker.step] uses it.
+// weatherAsker asks the sources of one role for an asker. Only [asker.step] uses it.
 type weatherAsker struct {
-	source  provider.WeatherSource // nil while nobody can be asked
+	sources map[provider.WeatherType]provider.WeatherSource // none while nobody can be asked
 	usedKey digest
 	keyDue  time.Time
 	problem string // why nobody can be asked
@@ -33,98 +55,168 @@ type weatherAsker struct {
 
 // askWeather asks for the weather of the zones for which it is due, and reports whether there may be
 // news. The forecasts of the provider are written before, so that weather never keeps them back.
-func (a *asker) askWeather(ctx context.Context) bool {
-	if a.source.weather.kind == "" {
-		return false
+func (a *asker) askWeather(ctx context.Context) (mayHaveNews bool) {
+	for role := range weatherRoles {
+		if a.source.weather[role].kind != "" && a.askRole(ctx, role) {
+			mayHaveNews = true
+		}
 	}
-	a.findWeatherSource(ctx)
-	if a.weather.source == nil {
-		return a.weather.problem != ""
+	return mayHaveNews
+}
+
+// askRole asks the sources of a role. One that does not answer is not asked for more zones, and keeps no
+// other from being asked.
+func (a *asker) askRole(ctx context.Context, role weatherRole) (mayHaveNews bool) {
+	a.findWeatherSources(ctx, role)
+	w := &a.weather[role]
+	if len(w.sources) == 0 {
+		return w.problem != ""
 	}
-	failures, due := 0, a.zonesWithoutWeather()
+	due, failures, areas := a.zonesWithoutWeather(role), map[provider.WeatherType]int{}, map[string]weatherAnswer{}
+	last := map[provider.WeatherType]weatherAnswer{}
 	for _, z := range due {
-		if failures == maxFailuresInARow || a.hasOtherTargets() || ctx.Err() != nil {
+		if a.hasOtherTargets() || ctx.Err() != nil {
 			return true
 		}
-		points := a.pointsOfZone(z)
-		parsed, err := provider.ParsePoints(points)
-		var r provider.WeatherReading
-		if err == nil {
-			r, err = a.weather.source.Weather(ctx, z.name, parsed)
+		kind, where := a.kindFor(role, z), a.whereOf(role, z)
+		answer, isAsked := last[kind], failures[kind] < maxFailuresInARow
+		if isAsked {
+			answer = askSource(ctx, w.sources[kind], role, z.name, where, areas)
+			last[kind] = answer
 		}
-		description := a.weather.source.DescribeWeather()
-		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
-		if failures++; err == nil || isOfTheZone(err) {
-			failures = 0
+		answer.where, answer.isGuess = where, a.source.weather[role].kind == anyOperator
+		a.note(func(now time.Time) { z.receiveWeather(role, answer, isAsked, now) })
+		if failures[kind]++; answer.err == nil || isOfTheZone(answer.err) {
+			failures[kind] = 0
 		} else {
-			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", a.source.weather.kind, "zone", z.name, "why", err.Error())
+			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", kind, "zone", z.name, "why", answer.err.Error())
 		}
 	}
 	return len(due) > 0
 }
 
-// findWeatherSource makes the source, with the key of the Secret if there is one.
-func (a *asker) findWeatherSource(ctx context.Context) {
-	now, of := a.exporter.Clock.Now(), a.source.weather
-	if now.Before(a.weather.keyDue) || of.secret == "" && a.weather.source != nil {
+// weatherAnswer is what a source says of a zone.
+type weatherAnswer struct {
+	source  provider.WeatherDescription
+	reading provider.WeatherReading
+	err     error
+	where   string // points, or an area
+	isGuess bool   // no policy names the source: it may not know the zone
+}
+
+// askSource asks a source for the weather of points, or of an area. areas has the answers of the round, since
+// several zones may be in an area.
+func askSource(ctx context.Context, source provider.WeatherSource, role weatherRole, zone, where string, areas map[string]weatherAnswer) weatherAnswer {
+	answer := weatherAnswer{source: source.DescribeWeather()}
+	if role == ofSky {
+		var points []provider.Point
+		if points, answer.err = provider.ParsePoints(where); answer.err == nil {
+			answer.reading, answer.err = source.Weather(ctx, zone, points)
+		}
+		return answer
+	}
+	if where == "" {
+		answer.err = fmt.Errorf("nobody is known who forecasts wind and sun for the zone %.40q: %w", zone, provider.ErrUnknownZone)
+		return answer
+	}
+	if known, ok := areas[where]; ok {
+		return known
+	}
+	answer.reading, answer.err = source.Weather(ctx, where, nil)
+	areas[where] = answer
+	return answer
+}
+
+// findWeatherSources makes the sources of a role, with the key of the Secret if there is one.
+func (a *asker) findWeatherSources(ctx context.Context, role weatherRole) {
+	now, of, w := a.exporter.Clock.Now(), a.source.weather[role], &a.weather[role]
+	if now.Before(w.keyDue) || of.secret == "" && len(w.sources) > 0 {
 		return
 	}
 	var k key
 	if of.secret != "" {
 		var err error
-		a.weather.keyDue = now.Add(secretInterval)
+		w.keyDue = now.Add(secretInterval)
 		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, of.secret, provider.TypeHTTP); err != nil {
 			log.FromContext(ctx).Error(err, "cannot read a Secret", "secret", of.secret)
 			return
 		}
-		if a.weather.source != nil && k.problem == "" && k.digest == a.weather.usedKey {
+		if len(w.sources) > 0 && k.problem == "" && k.digest == w.usedKey {
 			return
 		}
 	}
-	made, err := provider.WeatherSource(nil), error(nil)
+	var made map[provider.WeatherType]provider.WeatherSource
 	if k.problem == "" {
-		if made, err = provider.NewWeather(of.config(k.credentials.Key, a.exporter.optionsOf(provider.Type(of.kind)))); err != nil {
-			k.problem = "the source of weather cannot be used: " + err.Error()
+		var err error
+		if made, err = a.exporter.makeWeatherSources(of, k.credentials.Key); err != nil {
+			k.problem = fmt.Sprintf("the source of %s cannot be used: %v", role, err)
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.hasNews = a.hasNews || a.weather.problem != k.problem
-	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem
+	a.hasNews = a.hasNews || w.problem != k.problem
+	w.sources, w.usedKey, w.problem = made, k.digest, k.problem
 }
 
-// zonesWithoutWeather returns the zones for which weather is due, the one that waits longest first.
-func (a *asker) zonesWithoutWeather() []*zone {
+// makeWeatherSources makes a source, or all those of which [anyOperator] chooses.
+func (e *Exporter) makeWeatherSources(of weatherSource, key provider.Secret) (map[provider.WeatherType]provider.WeatherSource, error) {
+	kinds := []provider.WeatherType{of.kind}
+	if of.kind == anyOperator {
+		kinds = []provider.WeatherType{provider.WeatherEnergyCharts, provider.WeatherEnerginet, provider.WeatherElexon}
+	}
+	made := map[provider.WeatherType]provider.WeatherSource{}
+	for _, kind := range kinds {
+		config := of.config(key, e.optionsOf(provider.Type(kind)))
+		config.Type = kind
+		source, err := provider.NewWeather(config)
+		if err != nil {
+			return nil, err
+		}
+		made[kind] = source
+	}
+	return made, nil
+}
+
+// zonesWithoutWeather returns the zones for which weather is due. Those come first that were not asked for the
+// longest time.
+func (a *asker) zonesWithoutWeather(role weatherRole) []*zone {
 	now := a.exporter.Clock.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var due []*zone
 	for _, z := range a.zones {
-		if z.weather.question.isDue(now) || z.weather.points != a.pointsOfZoneLocked(z) {
+		w := &z.weather[role]
+		if a.kindFor(role, z) != "" && (w.question.isDue(now) || w.where != a.whereOfLocked(role, z)) {
 			due = append(due, z)
 		}
 	}
 	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(x.weather.question.due.Compare(y.weather.question.due), strings.Compare(x.name, y.name))
+		return cmp.Or(x.weather[role].question.asked.Compare(y.weather[role].question.asked), strings.Compare(x.name, y.name))
 	})
 	return due
 }
 
-func (a *asker) pointsOfZone(z *zone) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.pointsOfZoneLocked(z)
+// kindFor returns whom to ask for the weather of a zone; "" is nobody.
+func (a *asker) kindFor(role weatherRole, z *zone) provider.WeatherType {
+	if kind := a.source.weather[role].kind; kind != anyOperator {
+		return kind
+	}
+	return provider.WeatherType(region.Operator(region.Area(string(a.source.kind), z.name)))
 }
 
-// pointsOfZoneLocked returns the points of a zone: those of the first policy that names any, or else
-// those of the table. The caller holds a.mu.
-func (a *asker) pointsOfZoneLocked(z *zone) string {
-	policies := make([]string, 0, len(a.books))
-	for policy := range a.books {
-		policies = append(policies, policy)
+func (a *asker) whereOf(role weatherRole, z *zone) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.whereOfLocked(role, z)
+}
+
+// whereOfLocked returns where the weather of a zone counts: its area, or its points. Points are those of
+// the first policy that names any, or else those of the table. The caller holds a.mu.
+func (a *asker) whereOfLocked(role weatherRole, z *zone) string {
+	if role == ofShares {
+		return region.Area(string(a.source.kind), z.name)
 	}
-	slices.Sort(policies)
-	for _, policy := range policies {
+	for _, policy := range slices.Sorted(maps.Keys(a.books)) {
 		for _, p := range a.books[policy].places {
 			if p.zone == z.name && p.points != "" {
 				return p.points
@@ -134,38 +226,72 @@ func (a *asker) pointsOfZoneLocked(z *zone) string {
 	return region.WeatherPoints(string(a.source.kind), z.name)
 }
 
-// nextWeather returns when weather is due next; zero if never.
-func (a *asker) nextWeather() (next time.Time) {
-	if a.source.weather.kind == "" {
-		return next
-	}
-	if a.weather.source == nil {
-		return a.weather.keyDue
-	}
-	for _, z := range a.zones {
-		if due := z.weather.question.due; next.IsZero() || due.Before(next) {
-			next = due
+// eachWeatherDue calls back with when weather is due. The caller holds a.mu.
+func (a *asker) eachWeatherDue(due func(time.Time)) {
+	for role := range weatherRoles {
+		hasSource := len(a.weather[role].sources) > 0
+		if !hasSource && a.source.weather[role].secret != "" {
+			due(a.weather[role].keyDue)
+		}
+		for _, z := range a.zones {
+			if hasSource && a.kindFor(role, z) != "" {
+				due(z.weather[role].question.due)
+			}
 		}
 	}
-	return next
 }
 
-// receiveWeather takes over the weather of a zone, or notes why there is none.
-func (z *zone) receiveWeather(r provider.WeatherReading, err error, points string, d provider.WeatherDescription, now time.Time) {
-	z.weather.points = points
-	if err != nil {
-		p := problemOf(err)
-		p.text = "weather: " + p.text
-		z.weather.question.fail(now, firstPause, maxPause, p)
+// weatherOf returns what all sources say of the weather of a zone. The caller holds a.mu.
+func (a *asker) weatherOf(z *zone) forecast.Weather {
+	var all []forecast.Weather
+	for role := range weatherRoles {
+		if a.source.weather[role].kind != "" {
+			all = append(all, z.weather[role].hours)
+		}
+	}
+	return forecast.JoinWeather(all...)
+}
+
+// restoreWeather takes over the weather of a ConfigMap. Each value is of the source that is asked for it
+// now, so that what the source says later replaces it.
+func (a *asker) restoreWeather(z *zone, all forecast.Weather) {
+	if a.source.weather[ofShares].kind == "" {
+		z.weather[ofSky].hours = all
+		return
+	}
+	for _, hour := range all {
+		sky, shares := hour, forecast.UnknownWeather(hour.Start)
+		shares.WindShare, shares.SolarShare = hour.WindShare, hour.SolarShare
+		sky.WindShare, sky.SolarShare = math.NaN(), math.NaN()
+		z.weather[ofSky].hours, z.weather[ofShares].hours = append(z.weather[ofSky].hours, sky), append(z.weather[ofShares].hours, shares)
+	}
+}
+
+// receiveWeather takes over the weather of a zone, or notes why there is none. Nothing is wrong if a source
+// that no policy names has never known the zone.
+func (z *zone) receiveWeather(role weatherRole, answer weatherAnswer, isAsked bool, now time.Time) {
+	w, r := &z.weather[role], answer.reading
+	w.where = answer.where
+	if isAsked {
+		w.question.asked = now
+	}
+	if answer.err != nil {
+		p := problemOf(answer.err)
+		p.text = role.String() + ": " + p.text
+		if answer.isGuess && isOfTheZone(answer.err) && w.credit == "" {
+			w.question.fail(now, firstPastPause, maxPastPause, problem{})
+			return
+		}
+		w.question.fail(now, firstPause, maxPause, p)
 		return
 	}
 	var p problem
 	if r.Problem != "" {
-		p = problem{"weather of a point", "weather: a point has none: " + r.Problem}
+		p = problem{"weather of a point", role.String() + ": a point has none: " + r.Problem}
 	}
-	z.weather.question.succeed(now.Add(d.Rhythm), p)
-	z.weather.credit = d.Attribution
-	z.weather.hours = recentWeather(r.Weather, now)
+	w.question.succeed(now.Add(answer.source.Rhythm), p)
+	w.credit = answer.source.Attribution
+	w.hours = recentWeather(r.Weather, now)
 }
 
 // recentWeather leaves out what no model keeps.

@@ -45,7 +45,7 @@ type zone struct {
 	// nothing else.
 	begun forecast.Slot
 
-	weather zoneWeather
+	weather [weatherRoles]zoneWeather
 
 	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
 	expected, recent, past question
@@ -250,10 +250,13 @@ func (z *zone) details() forecast.Details {
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
-	if z.weather.credit != "" {
-		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.weather.credit, "; ")
+	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text)
+	for _, w := range z.weather {
+		if w.credit != "" && !strings.Contains(d.Attribution, w.credit) {
+			d.Attribution = strings.TrimPrefix(d.Attribution+"; "+w.credit, "; ")
+		}
+		d.Problem = cmp.Or(d.Problem, w.question.problem.text)
 	}
-	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text, z.weather.question.problem.text)
 	if d.Problem == "" && !z.hasPast() {
 		d.Problem = z.past.problem.text
 	}

@@ -200,6 +200,7 @@ type Bucket struct {
 // ForecastSource says where the forecast comes from, and how long it can be used.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.weather) || has(self.provider)",message="weather needs provider, which tells how the intensity was"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewables) || has(self.provider)",message="renewables needs provider, which tells how the intensity was"
 type ForecastSource struct {
 	// provider is who knows the grid. Gridlatch then asks the provider, and writes what it says to
 	// the ConfigMap carbon-intensity-NAME in the namespace of Gridlatch, where NAME is the name of
@@ -215,6 +216,13 @@ type ForecastSource struct {
 	// a forecast, only one that knows the past. With a forecast of the provider, both count.
 	// +optional
 	Weather *WeatherSource `json:"weather,omitempty"`
+
+	// renewables is whose forecast of wind and solar power counts. Operators of grids publish for each
+	// hour how much wind and sun will supply, and how much power will be used. Gridlatch learns how the
+	// intensity answers to these shares, alone or together with the weather, and makes a forecast of its
+	// own. {} asks whoever covers the location.
+	// +optional
+	Renewables *RenewablesSource `json:"renewables,omitempty"`
 
 	// configMap is where somebody else writes the forecast, such as a carbon-intensity exporter.
 	// With a provider, configMap is not read.

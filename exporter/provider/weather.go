@@ -152,7 +152,7 @@ type weatherTally struct {
 	hours map[time.Time]*weatherSums
 }
 
-type weatherSums struct{ wind, temperature, radiation meanValue }
+type weatherSums struct{ wind, temperature, radiation, windShare, solarShare meanValue }
 
 // A meanValue is the sum of the values that are known, and their number.
 type meanValue struct {
@@ -172,21 +172,32 @@ func (m *meanValue) mean() float64 { return m.sum / float64(m.count) }
 
 // add notes the weather of an hour at one point. A nil value is unknown.
 func (t *weatherTally) add(start time.Time, wind, temperature, radiation *float64) {
+	if hour := t.hour(start); hour != nil {
+		hour.wind.add(wind)
+		hour.temperature.add(temperature)
+		hour.radiation.add(radiation)
+	}
+}
+
+// addShares notes which shares of the load wind and sun supply in an hour, or a part of it. A nil value is
+// unknown.
+func (t *weatherTally) addShares(start time.Time, wind, solar *float64) {
+	if hour := t.hour(start); hour != nil {
+		hour.windShare.add(wind)
+		hour.solarShare.add(solar)
+	}
+}
+
+// hour returns the sums of an hour; nil if there are too many hours.
+func (t *weatherTally) hour(start time.Time) *weatherSums {
 	if t.hours == nil {
 		t.hours = map[time.Time]*weatherSums{}
 	}
 	start = start.UTC().Truncate(time.Hour)
-	hour := t.hours[start]
-	if hour == nil {
-		if len(t.hours) == maxWeatherHours {
-			return
-		}
-		hour = &weatherSums{}
-		t.hours[start] = hour
+	if t.hours[start] == nil && len(t.hours) < maxWeatherHours {
+		t.hours[start] = &weatherSums{}
 	}
-	hour.wind.add(wind)
-	hour.temperature.add(temperature)
-	hour.radiation.add(radiation)
+	return t.hours[start]
 }
 
 // weather returns the means in order of time.
@@ -196,6 +207,7 @@ func (t *weatherTally) weather() forecast.Weather {
 		hour := t.hours[start]
 		mean := forecast.UnknownWeather(start)
 		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.mean(), hour.temperature.mean(), hour.radiation.mean()
+		mean.WindShare, mean.SolarShare = hour.windShare.mean(), hour.solarShare.mean()
 		all = append(all, mean)
 	}
 	return all

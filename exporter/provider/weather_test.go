@@ -37,6 +37,13 @@ func weatherAt(h int, wind, temperature, radiation float64) forecast.WeatherHour
 	return forecast.WeatherHour{Start: at(h, 0), WindSpeed: wind, Temperature: temperature, SolarRadiation: radiation, WindShare: math.NaN(), SolarShare: math.NaN()}
 }
 
+// sharesAt is an hour of which only the shares are known.
+func sharesAt(h int, wind, solar float64) forecast.WeatherHour {
+	hour := forecast.UnknownWeather(at(h, 0))
+	hour.WindShare, hour.SolarShare = wind, solar
+	return hour
+}
+
 func TestMETNorwayIsAskedAsItsTermsWant(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
@@ -167,6 +174,10 @@ func TestWeatherFromAURLOfOnesOwn(t *testing.T) {
 			"\ufeffissued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation\n2026-11-26T00:00:00Z,2026-11-26T12:00:00Z,5,3,\n,2026-11-26T13:00:00Z,x,4,20\nbroken\n",
 			forecast.Weather{weatherAt(12, 5, 3, nan), weatherAt(13, nan, 4, 20)},
 		},
+		"shares of the load by quarters of an hour": {
+			"solar_share,timestamp,wind_share\n0.1,2026-11-26T12:00:00Z,0.5\n0.3,2026-11-26T12:15:00Z,\n,2026-11-26T13:00:00Z,1.2\n",
+			forecast.Weather{sharesAt(12, 0.5, 0.2), sharesAt(13, 1.2, nan)},
+		},
 		"MET Norway":        {fmt.Sprintf(metNorwayBody, 6), forecast.Weather{weatherAt(12, 6, 4.5, nan), weatherAt(13, 8, nan, nan), weatherAt(18, nan, nan, nan)}},
 		"one of Open-Meteo": {fmt.Sprintf(`{"hourly":{"time":[%d],"wind_speed_10m":[5]}}`, at(12, 0).Unix()), forecast.Weather{weatherAt(12, 5, nan, nan)}},
 	} {
@@ -220,6 +231,7 @@ func FuzzWeather(f *testing.F) {
 	f.Add([]byte(fmt.Sprintf(metNorwayBody, 6)))
 	f.Add([]byte(`[{"hourly":{"time":[1],"wind_speed_10m":[5]}}]`))
 	f.Add([]byte("timestamp,wind_speed_10m\n2026-11-26T12:00:00Z,5\n"))
+	f.Add([]byte("timestamp,wind_share,solar_share\n2026-11-26T12:00:00Z,NaN,1e300\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := parseWeather(body)
 		if err == nil && (len(r.Weather) == 0 || len(r.Weather) > maxWeatherHours) {
