@@ -34,6 +34,14 @@ const (
 	WeatherHTTP      WeatherType = "HTTP"
 )
 
+// The operators of grids, and who speaks for them, as sources of weather: they expect wind and sun as
+// shares of the load. They know their areas by name and need no points.
+const (
+	WeatherEnergyCharts WeatherType = "EnergyCharts"
+	WeatherEnerginet    WeatherType = "Energinet"
+	WeatherElexon       WeatherType = "Elexon"
+)
+
 // Point is a place on Earth, in degrees. North and east are positive.
 type Point struct{ Latitude, Longitude float64 }
 
@@ -110,18 +118,17 @@ func NewWeather(c WeatherConfig) (WeatherSource, error) {
 	if c.Options.Now == nil {
 		return nil, errors.New("options: want a clock")
 	}
-	var source WeatherSource
-	var err error
-	switch c.Type {
-	case WeatherMETNorway:
-		source, err = newMETNorway(c)
-	case WeatherOpenMeteo:
-		source, err = newOpenMeteo(c)
-	case WeatherHTTP:
-		source, err = newWeatherServer(c)
-	default:
-		return nil, fmt.Errorf("type: %.40q: want METNorway, OpenMeteo or HTTP", c.Type)
+	makers := map[WeatherType]func(WeatherConfig) (WeatherSource, error){
+		WeatherMETNorway:    newMETNorway,
+		WeatherOpenMeteo:    newOpenMeteo,
+		WeatherHTTP:         newWeatherServer,
+		WeatherEnergyCharts: newEnergyChartsPower,
 	}
+	makeSource, ok := makers[c.Type]
+	if !ok {
+		return nil, fmt.Errorf("type: %.40q: want METNorway, OpenMeteo, HTTP, EnergyCharts, Energinet or Elexon", c.Type)
+	}
+	source, err := makeSource(c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Type, err)
 	}

@@ -17,6 +17,9 @@ func areaOf(provider, zone string) string {
 			return "GB"
 		}
 	}
+	if zone == "DK1" || zone == "DK2" { // the price areas of Denmark, as the operator names them
+		zone = "DK-" + zone
+	}
 	for zone != "" {
 		if strings.Contains(pointTable, "\n"+zone+",") {
 			return zone
