@@ -226,6 +226,16 @@ func (a *asker) whereOfLocked(role weatherRole, z *zone) string {
 	return region.WeatherPoints(string(a.source.kind), z.name)
 }
 
+// makeWeatherDue makes all due. The caller holds a.mu.
+func (a *asker) makeWeatherDue() {
+	for role := range weatherRoles {
+		a.weather[role].keyDue = time.Time{}
+		for _, z := range a.zones {
+			z.weather[role].question.due = time.Time{}
+		}
+	}
+}
+
 // eachWeatherDue calls back with when weather is due. The caller holds a.mu.
 func (a *asker) eachWeatherDue(due func(time.Time)) {
 	for role := range weatherRoles {
@@ -277,6 +287,9 @@ func (z *zone) receiveWeather(role weatherRole, answer weatherAnswer, isAsked bo
 	}
 	if answer.err != nil {
 		p := problemOf(answer.err)
+		if !isAsked { // the error names another zone
+			p.text = "the source does not answer: " + causeOf(answer.err)
+		}
 		p.text = role.String() + ": " + p.text
 		if answer.isGuess && isOfTheZone(answer.err) && w.credit == "" {
 			w.question.fail(now, firstPastPause, maxPastPause, problem{})

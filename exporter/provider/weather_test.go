@@ -37,13 +37,6 @@ func weatherAt(h int, wind, temperature, radiation float64) forecast.WeatherHour
 	return forecast.WeatherHour{Start: at(h, 0), WindSpeed: wind, Temperature: temperature, SolarRadiation: radiation, WindShare: math.NaN(), SolarShare: math.NaN()}
 }
 
-// sharesAt is an hour of which only the shares are known.
-func sharesAt(h int, wind, solar float64) forecast.WeatherHour {
-	hour := forecast.UnknownWeather(at(h, 0))
-	hour.WindShare, hour.SolarShare = wind, solar
-	return hour
-}
-
 func TestMETNorwayIsAskedAsItsTermsWant(t *testing.T) {
 	t.Parallel()
 	clock := newClock()
