@@ -155,7 +155,9 @@ func targetByRegion(regions nodeRegions) target {
 	if len(regions.foreign) > 0 {
 		return advice("%s", regions.foreignProblem())
 	}
-	for _, of := range []provider.Type{provider.TypeUKCarbonIntensity, provider.TypeEnergyCharts} { // without a key, with forecasts
+	// These have forecasts without a key. An operator of a grid knows its area better than Energy-Charts, which
+	// has whole countries.
+	for _, of := range []provider.Type{provider.TypeUKCarbonIntensity, provider.TypeEnerginet, provider.TypeEnergyCharts} {
 		zones, uncovered := zonesOf(of, regions.names)
 		switch {
 		case len(uncovered) == 0 && len(zones) == 1:

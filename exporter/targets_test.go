@@ -59,6 +59,8 @@ func TestWithoutAProviderTheZoneIsThatOfTheNodes(t *testing.T) {
 	}{
 		"in Great Britain":                      {[]string{"uksouth", "ukwest"}, nil, ofType(provider.TypeUKCarbonIntensity, "GB")},
 		"in Germany":                            {[]string{"eu-central-1"}, nil, ofType(provider.TypeEnergyCharts, "DE")},
+		"in Denmark":                            {[]string{"denmarkeast"}, nil, ofType(provider.TypeEnerginet, "DK2")},
+		"in Denmark and Germany":                {[]string{"denmarkeast", "eu-central-1"}, nil, ofAdvice("the nodes are in several zones of the grid: DK, DE")},
 		"in two regions of one zone":            {[]string{"germanynorth", "germanywestcentral", ""}, nil, ofType(provider.TypeEnergyCharts, "DE")},
 		"in two zones":                          {[]string{"eu-west-3", "eu-central-1"}, nil, ofAdvice("the nodes are in several zones of the grid: DE, FR")},
 		"in zones of two providers":             {[]string{"uksouth", "eu-central-1"}, nil, ofAdvice("no provider without a key has forecasts for all nodes, which are in eu-central-1, uksouth")},

@@ -33,6 +33,10 @@ const (
 // String returns the name of the field of a policy.
 func (r weatherRole) String() string { return [...]string{"weather", "renewables"}[r] }
 
+// maxWeatherRound ends a round. Some sources allow few requests, and the provider may have news meanwhile. The
+// zones that were not asked for come first in the next round.
+const maxWeatherRound = 5 * time.Minute
+
 // anyOperator asks of each zone whoever speaks for the operator of its area.
 const anyOperator provider.WeatherType = "Auto"
 
@@ -75,7 +79,7 @@ func (a *asker) askRole(ctx context.Context, role weatherRole) (mayHaveNews bool
 	due, failures, areas := a.zonesWithoutWeather(role), map[provider.WeatherType]int{}, map[string]weatherAnswer{}
 	last := map[provider.WeatherType]weatherAnswer{}
 	for _, z := range due {
-		if a.hasOtherTargets() || ctx.Err() != nil {
+		if a.hasOtherTargets() || ctx.Err() != nil || a.exporter.Clock.Since(a.began) > maxWeatherRound {
 			return true
 		}
 		kind, where := a.kindFor(role, z), a.whereOf(role, z)

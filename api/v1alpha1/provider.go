@@ -16,14 +16,15 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.baseURL) || !(self.type in ['HTTP', 'Mock'])",message="must have no baseURL: HTTP has its URLs in http, and Mock asks nobody"
 // +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.kind) || self.signal.kind == 'Average' || self.type in ['WattTime', 'CarbonAwareSDK', 'HTTP', 'Mock']",message="must have signal.kind Average: this provider has no marginal intensities"
 // +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.emissionFactors) || self.type != 'EnergyCharts'",message="must have no signal.emissionFactors: this provider does not say whether its intensities are life-cycle or direct"
-// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.emissionFactors) || self.signal.emissionFactors == 'Direct' || !(self.type in ['WattTime', 'UKCarbonIntensity'])",message="must have signal.emissionFactors Direct: this provider has no life-cycle intensities"
+// +kubebuilder:validation:XValidation:rule="!has(self.signal) || !has(self.signal.emissionFactors) || self.signal.emissionFactors == 'Direct' || !(self.type in ['WattTime', 'UKCarbonIntensity', 'Energinet'])",message="must have signal.emissionFactors Direct: this provider has no life-cycle intensities"
 type ForecastProvider struct {
-	// type names the provider. UKCarbonIntensity (Great Britain), EnergyCharts (most of Europe) and
-	// GridCarbon (the past only) need no key. ElectricityMaps and WattTime need one. CarbonAwareSDK is
-	// a WebApi of your own, HTTP is a URL of your own, and Mock makes up its values, for trying.
+	// type names the provider. UKCarbonIntensity (Great Britain), Energinet (Denmark), EnergyCharts
+	// (most of Europe) and GridCarbon (the past only) need no key. ElectricityMaps and WattTime need one.
+	// CarbonAwareSDK is a WebApi of your own, HTTP is a URL of your own, and Mock makes up its values,
+	// for trying.
 	// +required
 	// +unionDiscriminator
-	// +kubebuilder:validation:Enum=ElectricityMaps;WattTime;UKCarbonIntensity;EnergyCharts;GridCarbon;CarbonAwareSDK;HTTP;Mock
+	// +kubebuilder:validation:Enum=ElectricityMaps;WattTime;UKCarbonIntensity;EnergyCharts;Energinet;GridCarbon;CarbonAwareSDK;HTTP;Mock
 	Type string `json:"type"`
 	// secretRef names the Secret with the key of the provider, in the namespace of Gridlatch. The
 	// Secret has the key under key or, for WattTime, the user under username and the password under

@@ -108,7 +108,9 @@ func (f *fetchFlags) runWeather(ctx context.Context, e env) error {
 	if err != nil {
 		return err
 	}
+	progress := e.progress("fetching") // who allows few requests takes minutes
 	r, err := of.source.Weather(ctx, of.zone, of.points)
+	progress.End()
 	if err != nil {
 		return err
 	}

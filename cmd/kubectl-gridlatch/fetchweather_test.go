@@ -20,7 +20,7 @@ func TestFetchPrintsTheWeather(t *testing.T) {
 			{"time":"2026-11-22T11:00:00Z","data":{"instant":{"details":{"wind_speed":8}}}}]}}`)
 	}))
 	t.Cleanup(s.Close)
-	code, stdout, stderr := call(t, nil, "fetch", "--weather", "met-norway", "--provider", "energy-charts", "--zone", "DE", "--base-url", s.URL)
+	code, stdout, stderr := call(t, asking(), "fetch", "--weather", "met-norway", "--provider", "energy-charts", "--zone", "DE", "--base-url", s.URL)
 	want := "issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation\n" +
 		"2026-11-22T09:30:00Z,2026-11-22T10:00:00Z,7.25,4.5,\n2026-11-22T09:30:00Z,2026-11-22T11:00:00Z,8,,\n"
 	if code != 0 || stdout != want || !strings.Contains(stderr, "MET Norway") {
@@ -44,7 +44,7 @@ func TestFetchPrintsWhatTheOperatorExpects(t *testing.T) {
 	want := "issued,timestamp,wind_share,solar_share\n" +
 		"2026-11-19T18:00:00Z,2026-11-20T22:00:00Z,0.2,0\n2026-11-20T18:00:00Z,2026-11-21T23:00:00Z,,0.125\n2026-11-21T18:00:00Z,2026-11-22T00:00:00Z,0.5,0\n"
 	for _, args := range [][]string{{"--zone", "DE"}, {"--zone", "de", "--provider", "energy-charts"}, {"--region", "eu-central-1"}} {
-		code, stdout, stderr := call(t, nil, append([]string{"fetch", "--weather", "energy-charts", "--base-url", s.URL}, args...)...)
+		code, stdout, stderr := call(t, asking(), append([]string{"fetch", "--weather", "energy-charts", "--base-url", s.URL}, args...)...)
 		if code != 0 || stdout != want || !strings.HasPrefix(stderr, "DE: 3 hours\n") || !strings.Contains(stderr, "CC BY 4.0") {
 			t.Errorf("%v: exit code %d\n%s\n%s\nwant\n%s", args, code, stdout, stderr, want)
 		}

@@ -30,6 +30,7 @@ const (
 const providerHelp = `Providers (--provider), and where their zones and keys come from:
   energy-charts        --zone DE           most of Europe; no key
   uk-carbon-intensity  --zone GB           Great Britain, its regions 1 to 17, or RG10; no key
+  energinet            --zone DK1          Denmark: DK1 and DK2; no key
   grid-carbon          --zone FR           a server of your own by --base-url; gridcarbon.dev has ended
   electricity-maps     --zone US-CAL-CISO  ELECTRICITY_MAPS_TOKEN has the key
   watttime             --zone CAISO_NORTH  WATTTIME_USER and WATTTIME_PASSWORD have the account

@@ -421,7 +421,7 @@ func TestMistakesWithProvidersAreExplained(t *testing.T) {
 	if err := os.WriteFile(large, make([]byte, 5000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const all = "energy-charts, uk-carbon-intensity, grid-carbon, electricity-maps, watttime, carbon-aware-sdk, http, mock"
+	const all = "energy-charts, uk-carbon-intensity, energinet, grid-carbon, electricity-maps, watttime, carbon-aware-sdk, http, mock"
 	for name, tt := range map[string]struct {
 		args string
 		want string
@@ -493,6 +493,15 @@ func TestZonesPrints(t *testing.T) {
 func TestAServerOfOnesOwnRemainsWhereNobodyCovers(t *testing.T) {
 	if diff := cmp.Diff([]string{"http"}, covering(region.Region{Name: "new"}, false)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestARegionHasTheProviderThatKnowsItBest(t *testing.T) {
+	for name, want := range map[string]string{"denmarkeast": "Energinet DK2", "eu-central-1": "EnergyCharts DE", "uksouth": "UKCarbonIntensity GB"} {
+		kind, zone, err := (&providerFlags{region: name}).resolve()
+		if got := string(kind) + " " + zone; err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", name, got, err, want)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ func providersByName() []providerName {
 	return []providerName{
 		{"energy-charts", provider.TypeEnergyCharts, true, true},
 		{"uk-carbon-intensity", provider.TypeUKCarbonIntensity, true, true},
+		{"energinet", provider.TypeEnerginet, true, true},
 		{"grid-carbon", provider.TypeGridCarbon, false, true},
 		{"electricity-maps", provider.TypeElectricityMaps, true, false},
 		{"watttime", provider.TypeWattTime, true, false},
@@ -96,7 +97,8 @@ func (f *providerFlags) resolve() (kind provider.Type, zone string, err error) {
 	return p.kind, zone, nil
 }
 
-// resolveRegion returns a provider that covers the region and needs no key.
+// resolveRegion returns a provider that covers the region and needs no key. Of several it is the last one,
+// which has fewer areas and knows them better: energy-charts has Denmark as a whole.
 func (f *providerFlags) resolveRegion() (kind provider.Type, zone string, err error) {
 	r, err := findRegion(f.region)
 	if err != nil {
@@ -106,7 +108,7 @@ func (f *providerFlags) resolveRegion() (kind provider.Type, zone string, err er
 	if len(free) == 0 {
 		return "", "", wrong("region", f.region, fmt.Errorf("no provider without a key covers this region: want --provider %s", strings.Join(covering(r, false), " or ")))
 	}
-	p, err := parseProvider(free[0])
+	p, err := parseProvider(free[len(free)-1])
 	return p.kind, r.Zones[string(p.kind)], err
 }
 

@@ -23,7 +23,7 @@ A dash means that the provider does not cover the region, or that the table does
 have the zone. Nodes of a cluster have their region in the label
 topology.kubernetes.io/region.
 
-energy-charts and uk-carbon-intensity need no key.`,
+energy-charts, uk-carbon-intensity and energinet need no key.`,
 		Example: `  # In which zone is Frankfurt?
   kubectl gridlatch zones eu-central-1
 

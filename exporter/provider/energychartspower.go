@@ -40,8 +40,8 @@ func (p *energyChartsPower) DescribeWeather() WeatherDescription {
 	}
 }
 
-// Weather asks for each kind of power. A country may have no wind at sea. Every other failure is one of
-// the whole reading.
+// Weather asks for each kind of power. A country may have no wind at sea, and is asked for it once a day
+// then, because the server allows few requests. Every other failure is one of the whole reading.
 func (p *energyChartsPower) Weather(ctx context.Context, zone string, _ []Point) (WeatherReading, error) {
 	now := p.now()
 	from := p.book.from(zone, now)
@@ -50,6 +50,9 @@ func (p *energyChartsPower) Weather(ctx context.Context, zone string, _ []Point)
 		kind powerKind
 		name string
 	}{{loadPower, "load"}, {onshoreWind, "wind_onshore"}, {offshoreWind, "wind_offshore"}, {sunPower, "solar"}} {
+		if p.book.lacks(zone, of.kind, now) {
+			continue
+		}
 		err := p.ask(ctx, zone, of.name, span{from, now.UTC().Add(powerHorizon)}, func(at time.Time, megawatts float64) { news.add(of.kind, at, megawatts) })
 		isNone := errors.Is(err, ErrUnknownZone) || errors.Is(err, ErrNoData)
 		if err != nil && (!isNone || of.kind == loadPower) {

@@ -64,6 +64,6 @@ func FuzzCarbonAwareSDK(f *testing.F) {
 
 func FuzzHTTP(f *testing.F) {
 	fuzz(f, func(b []byte) (tally, error) { return parseAny(b, "DE", theForecast) },
-		electricityMapsForecast, ukNational, energyChartsDay(), "timestamp,intensity\n2026-11-26T12:00:00Z,312\n",
+		electricityMapsForecast, ukNational, energyChartsDay(), energinetBody, "timestamp,intensity\n2026-11-26T12:00:00Z,312\n",
 		`[{"location":"DE","timestamp":"2026-11-26T12:00:00Z","duration":60,"value":312}]`)
 }

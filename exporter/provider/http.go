@@ -139,8 +139,8 @@ func parseAny(body []byte, zone string, want part) (tally, error) {
 // parseAnyObject tells by its fields whose response an object is.
 func parseAnyObject(body []byte, want part) (tally, error) {
 	var has struct {
-		UnixSeconds                                         json.RawMessage `json:"unix_seconds"`
-		Meta, Unit, Forecast, History, Datetime, Zone, Data json.RawMessage
+		UnixSeconds                                                  json.RawMessage `json:"unix_seconds"`
+		Meta, Unit, Forecast, History, Datetime, Zone, Data, Records json.RawMessage
 	}
 	if err := decode(body, &has); err != nil {
 		return tally{}, err
@@ -148,6 +148,8 @@ func parseAnyObject(body []byte, want part) (tally, error) {
 	switch {
 	case has.UnixSeconds != nil:
 		return parseEnergyCharts(body, want)
+	case has.Records != nil:
+		return parseEnerginet(body, "")
 	case has.Meta != nil:
 		return parseWattTime(body, "", "")
 	case has.Unit != nil:

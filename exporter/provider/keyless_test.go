@@ -196,6 +196,7 @@ func TestHTTPReadsWhatOthersWrite(t *testing.T) {
 		"WattTime":                               {wattTime, 453.59237},
 		"the Carbon Intensity API":               {ukNational, 180},
 		"Energy-Charts":                          {energyChartsDay(), 290.25},
+		"Energinet":                              {energinetBody, 78},
 		"GridCarbon":                             {`{"unit":"gCO2eq/kWh","data":[{"ts":"2026-11-26T12:00:00Z","gco2eq_kwh":21},{"ts":"2026-11-26T13:00:00Z","gco2eq_kwh":22}]}`, 21},
 		"CSV":                                    {"timestamp,intensity\n2026-11-26T12:00:00Z,312\n2026-11-26T13:00:00Z,298\n", 312},
 		"CSV with more, in another order, with a byte order mark": {"\ufeffzone,Intensity, Timestamp\r\nDE,312,2026-11-26 12:00\r\nDE,,2026-11-26 13:00\r\nDE\r\nDE,300,2026-11-26 14:00\r\n", 312},

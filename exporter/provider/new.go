@@ -58,6 +58,7 @@ func New(c Config) (Provider, error) {
 		TypeWattTime:          newWattTime,
 		TypeUKCarbonIntensity: newUKCarbonIntensity,
 		TypeEnergyCharts:      newEnergyCharts,
+		TypeEnerginet:         newEnerginet,
 		TypeGridCarbon:        newGridCarbon,
 		TypeCarbonAwareSDK:    newCarbonAwareSDK,
 		TypeHTTP:              newHTTP,
@@ -65,7 +66,7 @@ func New(c Config) (Provider, error) {
 	}
 	makeProvider, ok := makers[c.Type]
 	if !ok {
-		return nil, fmt.Errorf("type: %.40q: want ElectricityMaps, WattTime, UKCarbonIntensity, EnergyCharts, GridCarbon, CarbonAwareSDK, HTTP or Mock", c.Type)
+		return nil, fmt.Errorf("type: %.40q: want ElectricityMaps, WattTime, UKCarbonIntensity, EnergyCharts, Energinet, GridCarbon, CarbonAwareSDK, HTTP or Mock", c.Type)
 	}
 	if c.Options.Now == nil {
 		return nil, errors.New("options: want a clock")

@@ -16,8 +16,9 @@ const (
 	powerMemory = 56 * 24 * time.Hour
 	// powerHorizon is how far ahead operators are asked. They look less far.
 	powerHorizon = 3 * 24 * time.Hour
-	// maxPower bounds the power of an area in MW. No grid on Earth has as much.
-	maxPower = 1e7
+	// minLoad and maxPower bound the power of an area in MW. No grid on Earth has as little load, or as much
+	// power.
+	minLoad, maxPower = 1, 1e7
 )
 
 // A powerKind is a part of the power of an area that its operator forecasts.
@@ -77,7 +78,7 @@ func (p *powerHours) share(start time.Time, kinds ...powerKind) float64 {
 		}
 	}
 	load := p[loadPower][start]
-	if known == 0 || !(load.mean() > 0) {
+	if known == 0 || !(load.mean() >= minLoad) {
 		return math.NaN()
 	}
 	return sum / load.mean()
@@ -103,6 +104,14 @@ func (b *powerBook) from(area string, now time.Time) time.Time {
 		from = now
 	}
 	return from.UTC().Truncate(24 * time.Hour)
+}
+
+// lacks reports whether the operator of an area has answered today, and had nothing of a kind of power.
+func (b *powerBook) lacks(area string, kind powerKind, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, today := b.areas[area], now.UTC().Truncate(24*time.Hour)
+	return known != nil && len(known[kind]) == 0 && b.answered[area].UTC().Truncate(24*time.Hour).Equal(today)
 }
 
 // join takes over a whole answer, and returns all that is known of the area. News of an hour replaces

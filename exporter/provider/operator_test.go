@@ -92,6 +92,22 @@ func TestThePastOfAnAreaIsAskedForOnceAndKept(t *testing.T) {
 	}
 }
 
+func TestACountryIsAskedOnceADayForWhatItDoesNotHave(t *testing.T) {
+	t.Parallel()
+	clock, charts := newClock(), &anEnergyCharts{map[string]string{"load": "100", "wind_onshore": "10"}}
+	s := serve(t, charts.ServeHTTP)
+	source := makeWeather(t, WeatherConfig{Type: WeatherEnergyCharts, BaseURL: s.URL}, clock)
+	for _, test := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 4}, {3 * time.Hour, 6}, {3 * time.Hour, 8}, {12 * time.Hour, 12}, {3 * time.Hour, 14}} {
+		clock.pass(test.after)
+		if _, err := source.Weather(t.Context(), "AT", nil); err != nil || len(s.asked()) != test.want {
+			t.Errorf("%v: %d requests at %v, want %d", err, len(s.asked()), clock.Now(), test.want)
+		}
+	}
+}
+
 func TestAShareWithoutAPartOfTheWindIsUnknown(t *testing.T) {
 	t.Parallel()
 	whole := map[string]string{"load": "100", "wind_onshore": "10", "wind_offshore": "20", "solar": "30"}
@@ -101,7 +117,8 @@ func TestAShareWithoutAPartOfTheWindIsUnknown(t *testing.T) {
 	}{
 		"the wind at sea fails": {map[string]string{"wind_offshore": "broken"}, nil}, "the sun fails": {map[string]string{"solar": "broken"}, nil},
 		"the load fails": {map[string]string{"load": "broken"}, nil}, "no load": {map[string]string{"load": ""}, ErrUnknownZone},
-		"a load of null": {map[string]string{"load": "null"}, ErrNoData}, "a load of 0": {map[string]string{"load": "0"}, ErrNoData},
+		"a load of null": {map[string]string{"load": "null"}, ErrNoData}, "a load of next to nothing": {map[string]string{"load": "1e-300"}, ErrNoData},
+		"a load of 0":             {map[string]string{"load": "0"}, ErrNoData},
 		"a load that no grid has": {map[string]string{"load": "1e300"}, ErrNoData},
 	} {
 		charts := &anEnergyCharts{map[string]string{}}

@@ -40,6 +40,7 @@ const (
 	TypeWattTime          Type = "WattTime"
 	TypeUKCarbonIntensity Type = "UKCarbonIntensity"
 	TypeEnergyCharts      Type = "EnergyCharts"
+	TypeEnerginet         Type = "Energinet"
 	TypeGridCarbon        Type = "GridCarbon"
 	TypeCarbonAwareSDK    Type = "CarbonAwareSDK"
 	TypeHTTP              Type = "HTTP"

@@ -123,6 +123,8 @@ func NewWeather(c WeatherConfig) (WeatherSource, error) {
 		WeatherOpenMeteo:    newOpenMeteo,
 		WeatherHTTP:         newWeatherServer,
 		WeatherEnergyCharts: newEnergyChartsPower,
+		WeatherEnerginet:    newEnerginetPower,
+		WeatherElexon:       newElexon,
 	}
 	makeSource, ok := makers[c.Type]
 	if !ok {

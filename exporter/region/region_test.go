@@ -58,6 +58,7 @@ var knownZones = map[string]string{
 		IDN IE IND ISR IT JP_KN JP_TK KOR LDWP MX_SIN NEM_NSW NEM_VIC NEVP NL NZL PACE PJM_CHICAGO PJM_DC PJM_SOUTHWEST_OH
 		PL QAT SAU SC SE SGP TWN UK WACM ZAF`,
 	"UKCarbonIntensity": "GB",
+	"Energinet":         "DK2",
 	"EnergyCharts":      "AT BE CH DE DK ES FI FR IE IT NL NO PL SE",
 }
 

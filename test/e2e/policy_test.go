@@ -159,6 +159,7 @@ func TestEachProviderIsAccepted(t *testing.T) {
 	for name, provider := range map[string]string{
 		"great-britain":    "{type: UKCarbonIntensity}",
 		"europe":           "{type: EnergyCharts, signal: {kind: Average}}",
+		"denmark":          "{type: Energinet, signal: {emissionFactors: Direct}}",
 		"the-past":         "{type: GridCarbon}",
 		"a-key":            "{type: ElectricityMaps, secretRef: {name: key}, baseURL: \"https://gateway.example.com/electricity-maps/v4\"}",
 		"marginal":         "{type: WattTime, secretRef: {name: key}, signal: {kind: Marginal}}",
