@@ -143,8 +143,8 @@ func (f *fetchFlags) runWeather(ctx context.Context, e env) error {
 const publishedBefore = 6 * time.Hour
 
 // writeWeatherCSV writes CSV as simulate --weather reads it: the weather, or what an operator expects of wind
-// and sun. An unknown value is an empty cell. What an operator says of a day that has begun, the operator said
-// on the day before.
+// and sun. An unknown value is an empty cell. Of the hours that have begun, operators tell what they said on the
+// day before.
 func writeWeatherCSV(w io.Writer, r provider.WeatherReading, isOfOperator bool) error {
 	columns, decimals := []string{"wind_speed_10m", "temperature_2m", "shortwave_radiation"}, 2
 	if isOfOperator {
@@ -156,8 +156,8 @@ func writeWeatherCSV(w io.Writer, r provider.WeatherReading, isOfOperator bool) 
 		issued, values := r.Issued, []float64{hour.WindSpeed, hour.Temperature, hour.SolarRadiation}
 		if isOfOperator {
 			values = []float64{hour.WindShare, hour.SolarShare}
-			if known := hour.Start.UTC().Truncate(24 * time.Hour).Add(-publishedBefore); known.Before(issued) {
-				issued = known
+			if hour.Start.Before(issued) {
+				issued = hour.Start.UTC().Truncate(24 * time.Hour).Add(-publishedBefore)
 			}
 		}
 		row := []string{issued.UTC().Format(time.RFC3339), hour.Start.Format(time.RFC3339)}

@@ -28,8 +28,8 @@ func TestFetchPrintsTheWeather(t *testing.T) {
 	}
 }
 
-// TestFetchPrintsWhatTheOperatorExpects has the forecast of a day that is over, of today, and of tomorrow.
-// Whatever is of a day that has begun was said on the day before, and nothing is of the future.
+// TestFetchPrintsWhatTheOperatorExpects has the forecast of an hour of yesterday, and of hours to come. What is
+// of yesterday was said on the day before.
 func TestFetchPrintsWhatTheOperatorExpects(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		values := map[string]string{"load": "50000,40000,40000", "wind_onshore": "10000,null,20000", "solar": "0,5000,1"}[r.URL.Query().Get("production_type")]
@@ -42,7 +42,7 @@ func TestFetchPrintsWhatTheOperatorExpects(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	want := "issued,timestamp,wind_share,solar_share\n" +
-		"2026-11-19T18:00:00Z,2026-11-20T22:00:00Z,0.2,0\n2026-11-20T18:00:00Z,2026-11-21T23:00:00Z,,0.125\n2026-11-21T18:00:00Z,2026-11-22T00:00:00Z,0.5,0\n"
+		"2026-11-19T18:00:00Z,2026-11-20T22:00:00Z,0.2,0\n2026-11-21T21:14:00Z,2026-11-21T23:00:00Z,,0.125\n2026-11-21T21:14:00Z,2026-11-22T00:00:00Z,0.5,0\n"
 	for _, args := range [][]string{{"--zone", "DE"}, {"--zone", "de", "--provider", "energy-charts"}, {"--region", "eu-central-1"}} {
 		code, stdout, stderr := call(t, asking(), append([]string{"fetch", "--weather", "energy-charts", "--base-url", s.URL}, args...)...)
 		if code != 0 || stdout != want || !strings.HasPrefix(stderr, "DE: 3 hours\n") || !strings.Contains(stderr, "CC BY 4.0") {
