@@ -444,6 +444,10 @@ func TestASmallGainIsNotWorthAnUncertainWait(t *testing.T) {
 		if elastic := p.Decide(task); elastic.Cause != d.Cause || w.Cause != d.Cause {
 			t.Errorf("a gain of %.1f: %s, for work that may run wider %s and %s", gain, d.Cause, elastic.Cause, w.Cause)
 		}
+		task.Elastic, task.Pauses = nil, &Pauses{Runs: 1}
+		if pausable := p.Decide(task); pausable.Holds() != d.Holds() {
+			t.Errorf("a gain of %.1f: %s, for work that may be paused %s", gain, d.Cause, pausable.Cause)
+		}
 		return d
 	}
 	small := max(0.9*usual, 4)

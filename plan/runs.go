@@ -291,7 +291,7 @@ func (t *runTable) chooseFirst(minGain float64) int {
 			best, cheapest = i, cost
 		}
 	}
-	enough := t.enough(now, cheapest, minGain)
+	enough := t.enough(now, cheapest, minGain, best)
 	if best == 0 || cheapest > enough {
 		return 0
 	}
@@ -301,19 +301,27 @@ func (t *runTable) chooseFirst(minGain float64) int {
 	return best
 }
 
-// enough returns what a later run may cost to be chosen, if the costs of now and of the cheapest are
-// these.
-func (t *runTable) enough(now, cheapest, minGain float64) float64 {
+// enough returns what a later run may cost to be chosen, if the costs of now and of the cheapest, which begins at
+// the step best, are these.
+func (t *runTable) enough(now, cheapest, minGain float64, best int) float64 {
 	switch state := t.group.Pauses.State; {
 	case state == Running:
 		// The penalty of the resume makes a pause worthwhile. With a margin, a pause would be put off again
 		// and again, because each time a step more costs little.
 		return now - roundingNoise
 	case state == NotStarted && !math.IsInf(now, 1):
-		return math.Min(now-equalMargin(cheapest), now*(1-minGain))
+		return math.Min(now-equalMargin(cheapest), math.Min(now*(1-minGain), now-t.doubt(best)))
 	default:
 		return now - equalMargin(cheapest)
 	}
+}
+
+// doubt returns how much less than now a first run at a step must cost for new work to wait for it.
+func (t *runTable) doubt(step int) float64 {
+	if t.group.Held {
+		return 0
+	}
+	return t.planner.doubt(t.group.Duration, t.planner.stepStart(step, t.unit)) * float64(t.work)
 }
 
 // begin returns when the first run begins: when its step does, at the planned moment within it, or

@@ -41,7 +41,7 @@ func (p *Policy) locationIn(snapshot *forecast.Snapshot, r region.Region) (strin
 			return false
 		}
 		if provider := p.spec.Forecast.Provider; provider != nil {
-			return r.Zones[provider.Type] == zone
+			return r.IsIn(provider.Type, zone)
 		}
 		for _, known := range r.Zones {
 			if known == zone {

@@ -33,7 +33,20 @@ func areaOf(provider, zone string) string {
 // areaOfWattTime returns the area of a region of WattTime, which has names of its own for North America,
 // Australia and Japan, and codes of ISO 3166-1 with three letters for some countries.
 func areaOfWattTime(zone string) string {
-	for _, known := range []struct{ prefix, area string }{
+	for _, known := range wattTimeAreas() {
+		if zone == known.prefix || strings.HasPrefix(zone, known.prefix+"_") {
+			return known.area
+		}
+	}
+	return zone
+}
+
+// wattTimeArea says that the regions of WattTime whose names begin with prefix are in area.
+type wattTimeArea struct{ prefix, area string }
+
+// wattTimeAreas returns what WattTime's names for regions mean. A prefix ends at an underscore.
+func wattTimeAreas() []wattTimeArea {
+	return []wattTimeArea{
 		{"CAISO", "US-CAL-CISO"}, {"LDWP", "US-CAL-LDWP"}, {"ERCOT", "US-TEX-ERCO"}, {"PJM", "US-MIDA-PJM"}, {"MISO", "US-MIDW-MISO"},
 		{"NYISO", "US-NY-NYIS"}, {"ISONE", "US-NE-ISNE"}, {"SPP", "US-CENT-SWPP"}, {"BPA", "US-NW-BPAT"}, {"NEVP", "US-NW-NEVP"},
 		{"PACE", "US-NW-PACE"}, {"PACW", "US-NW-PACW"}, {"WACM", "US-NW-WACM"}, {"AZPS", "US-SW-AZPS"}, {"GCPD", "US-NW-GCPD"},
@@ -41,10 +54,5 @@ func areaOfWattTime(zone string) string {
 		{"MX", "MX"}, {"UK", "GB"}, {"ARE", "AE"}, {"BHR", "BH"}, {"BRA", "BR-CS"}, {"CHL", "CL-SEN"}, {"CHN", "CN"}, {"HKG", "HK"},
 		{"IDN", "ID"}, {"IND", "IN"}, {"ISR", "IL"}, {"KOR", "KR"}, {"NZL", "NZ"}, {"QAT", "QA"}, {"SAU", "SA"}, {"SGP", "SG"},
 		{"TWN", "TW"}, {"ZAF", "ZA"},
-	} {
-		if zone == known.prefix || strings.HasPrefix(zone, known.prefix+"_") {
-			return known.area
-		}
 	}
-	return zone
 }

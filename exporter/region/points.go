@@ -6,7 +6,11 @@ import (
 	"strings"
 )
 
-// pointTable has a row for each point of a zone where weather counts.
+// pointTable has a row for each point of an area where weather counts: wind farms, solar farms and large
+// towns. The coordinates are facts from open data, rounded to two decimals. The column source has the
+// code of the data set, and docs/providers.md says what the codes mean. The code own marks points of no
+// data set. The farms of an area were grouped by place, weighted by capacity. A point is a large farm
+// near the centre of its group.
 //
 //go:embed points.csv
 var pointTable string

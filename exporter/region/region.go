@@ -96,7 +96,16 @@ func (r Region) CanHave(providerID string) bool {
 // InZone returns the regions in a zone of a provider, by cloud and name. The provider is named as a
 // CarbonPolicy does, such as EnergyCharts.
 func InZone(provider, zone string) []Region {
-	return slices.DeleteFunc(known(), func(r Region) bool { return zone == "" || r.Zones[provider] != zone })
+	return slices.DeleteFunc(known(), func(r Region) bool { return !r.IsIn(provider, zone) })
+}
+
+// IsIn reports whether the region is in a zone of a provider. The price areas of Denmark have two names at
+// Energinet: DK2 and DK-DK2.
+func (r Region) IsIn(provider, zone string) bool {
+	if provider == "Energinet" {
+		zone = strings.TrimPrefix(zone, "DK-")
+	}
+	return zone != "" && r.Zones[provider] == zone
 }
 
 // known returns all regions. The table is a part of the program, and a test reads the table: a table

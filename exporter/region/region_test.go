@@ -201,6 +201,9 @@ func TestTheRegionsInAZone(t *testing.T) {
 		want           []string
 	}{
 		"regions of several clouds":        {"UKCarbonIntensity", "GB", []string{"aws/eu-west-2", "azure/uksouth", "azure/ukwest", "gcp/europe-west2"}},
+		"a zone of two names":              {"Energinet", "DK-DK2", []string{"azure/denmarkeast"}},
+		"the other one of the two names":   {"Energinet", "DK2", []string{"azure/denmarkeast"}},
+		"a prefix is no zone":              {"Energinet", "DK-", nil},
 		"a zone without regions":           {"EnergyCharts", "RO", nil},
 		"a zone of another provider":       {"EnergyCharts", "US-CAL-CISO", nil},
 		"an unknown provider":              {"Oracle", "DE", nil},
