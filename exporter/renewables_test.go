@@ -25,6 +25,7 @@ type operator struct {
 	now   func() time.Time
 	err   error
 	asked []string
+	wait  func() // takes the time of an answer
 }
 
 func (o *operator) DescribeWeather() provider.WeatherDescription {
@@ -33,6 +34,9 @@ func (o *operator) DescribeWeather() provider.WeatherDescription {
 
 func (o *operator) Weather(_ context.Context, area string, _ []provider.Point) (provider.WeatherReading, error) {
 	o.asked = append(o.asked, area)
+	if o.wait != nil {
+		o.wait()
+	}
 	if o.err != nil {
 		return provider.WeatherReading{}, o.err
 	}
@@ -159,6 +163,43 @@ func TestASilentOperatorIsNotAskedForEveryZone(t *testing.T) {
 	w.runUntil(a, start().Add(10*time.Minute))
 	if d := w.document(); len(d.Weather) != 8 || d.Message != "" {
 		t.Errorf("got the shares of %d zones and the message %q, want all", len(d.Weather), d.Message)
+	}
+}
+
+func TestASlowOperatorKeepsNoForecastBack(t *testing.T) {
+	t.Parallel()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	p := policy(g, "AT", "BE", "CH", "CZ", "DE", "ES", "FI", "FR")
+	p.Spec.Forecast.Renewables = &v1alpha1.RenewablesSource{}
+	w = newWorld(t, p)
+	charts := &operator{kind: provider.WeatherEnergyCharts, wait: func() { w.clock.Step(2 * time.Minute) }}
+	a := w.withOperators(charts)
+	a.step(t.Context())
+	if diff := cmp.Diff([]string{"AT", "BE", "CH"}, charts.asked); diff != "" {
+		t.Errorf("asked in the first round (-want +got)\n%s", diff)
+	}
+	w.runUntil(a, start().Add(40*time.Minute))
+	if d := w.document(); len(d.Weather) != 8 || len(charts.asked) != 8 {
+		t.Errorf("got the shares of %d zones by %d questions, want 8 by 8", len(d.Weather), len(charts.asked))
+	}
+}
+
+func TestAClockThatWasAheadKeepsNoOperatorFromBeingAsked(t *testing.T) {
+	t.Parallel()
+	var w *world
+	g := newGrid(t, func() time.Time { return w.clock.Now() })
+	p := policy(g, "DE")
+	p.Spec.Forecast.Renewables = &v1alpha1.RenewablesSource{}
+	w = newWorld(t, p)
+	w.clock.SetTime(start().Add(365 * day))
+	charts := &operator{kind: provider.WeatherEnergyCharts}
+	a := w.withOperators(charts)
+	a.step(t.Context())
+	w.clock.SetTime(start())
+	a.step(t.Context())
+	if len(charts.asked) != 2 {
+		t.Errorf("asked %d times, want again once the clock is right", len(charts.asked))
 	}
 }
 

@@ -293,6 +293,8 @@ func commandLines(f files) map[string][][]string {
 			{"--provider", "energy-charts", "--zone", "DE", "--since", "3h", "--base-url", f.provider},
 			{"--provider", "energy-charts", "--zone", "DE", "--forecast", "--base-url", f.provider, "-o", "json"},
 			{"--provider", "energy-charts", "--zone", hostileText, "--base-url", f.provider + "/error"},
+			{"--weather", "energy-charts", "--zone", "DE", "--base-url", f.provider + "/error"}, {"--weather", "elexon", "--zone", "GB", "--base-url", f.provider},
+			{"--weather", "energinet", "--zone", hostileText}, {"--weather", hostileText},
 			{"--provider", hostileText}, {"--provider", "mock", "--region", hostileText}, {"--region", hostileText}, {"--provider", "mock", "--zone", "X", "--since", hostileText},
 			{"--provider", "energy-charts", "--zone", "X", "--base-url", hostileText}, {"--provider", "watttime", "--zone", "X", "--key-file", hostileText},
 			{"--provider", "mock", "--zone", "X", "--file", f.missing}, {"--provider", "mock", "--zone", "X", "-o", hostileText}, {"--provider", "mock", "--zone", "X", "--kind", hostileText},
