@@ -45,7 +45,8 @@ type asker struct {
 	silence      silence
 	began        time.Time // of the step. What is asked in one step is due again at the same time
 	weather      [weatherRoles]weatherAsker
-	written      time.Time // when the ConfigMaps were written, or a round began
+	seconds      map[provider.Type]provider.Provider // the second sources that were made
+	written      time.Time                           // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
 
@@ -133,12 +134,17 @@ func (a *asker) step(ctx context.Context) time.Time {
 	if a.ask(ctx, inquiry{question: func(z *zone) *question { return &z.past }, isFirst: true, ask: a.askPast, miss: (*zone).missPast}) {
 		a.writeAll(ctx)
 	}
+	if a.askSecond(ctx) {
+		a.writeAll(ctx)
+	}
 	return a.nextLook()
 }
 
 // nextRound returns when the provider has new values.
-func (a *asker) nextRound(now time.Time) time.Time {
-	rhythm := a.description.Rhythm
+func (a *asker) nextRound(now time.Time) time.Time { return a.roundAfter(now, a.description.Rhythm) }
+
+// roundAfter returns when somebody with a rhythm has new values.
+func (a *asker) roundAfter(now time.Time, rhythm time.Duration) time.Time {
 	delay := (delayShare + a.phase*jitterShare) * float64(rhythm)
 	return now.Truncate(rhythm).Add(rhythm + time.Duration(delay))
 }
@@ -164,18 +170,23 @@ func (a *asker) askRecent(ctx context.Context, z *zone) error {
 }
 
 func (a *asker) askPast(ctx context.Context, z *zone) error {
-	from, to, isDone := z.nextPast(a.exporter.Clock.Now(), a.description.Page)
+	return a.askPastOf(ctx, z, a.provider, a.description)
+}
+
+// askPastOf asks somebody for a part of the past.
+func (a *asker) askPastOf(ctx context.Context, z *zone, of provider.Provider, d provider.Description) error {
+	from, to, isDone := z.nextPast(a.exporter.Clock.Now(), d.Page)
 	if isDone {
 		a.note(z.endPast)
 		return nil
 	}
-	r, err := a.provider.Past(ctx, z.name, from, to)
+	r, err := of.Past(ctx, z.name, from, to)
 	if errors.Is(err, provider.ErrNoData) {
 		a.note(func(now time.Time) { z.skipPast(err, from, now) })
 		return nil
 	}
 	if err == nil {
-		a.note(func(now time.Time) { z.receivePast(r, from, now, a.nextRound(now)) })
+		a.note(func(now time.Time) { z.receivePast(r, from, now, a.roundAfter(now, d.Rhythm)) })
 	}
 	return err
 }
@@ -248,6 +259,9 @@ func (a *asker) tryKey(now time.Time) {
 func (a *asker) makeAllDue(now time.Time) {
 	for _, z := range a.zones {
 		z.expected.due, z.recent.due, z.past.due = now, now, now
+		if told := z.second.told; told != nil {
+			told.recent.due, told.past.due = now, now
+		}
 	}
 }
 
@@ -284,6 +298,7 @@ func (a *asker) nextLook() time.Time {
 		soonest(a.keyDue)
 	}
 	a.eachWeatherDue(func(due time.Time) { soonest(later(due, now)) })
+	a.eachSecondDue(func(due time.Time) { soonest(later(due, now)) })
 	for _, b := range a.books {
 		switch {
 		case !b.isOpen:

@@ -99,6 +99,7 @@ func (a *asker) restore(document forecast.Document) {
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
 		a.restoreWeather(z, document.Weather[location])
+		a.restoreSecond(z, details, document.Levelled[location])
 	}
 }
 
@@ -166,14 +167,16 @@ func (a *asker) write(ctx context.Context, b *book) {
 func (a *asker) document(b *book) forecast.Document {
 	d := forecast.Document{
 		Series: map[string]*forecast.Series{}, Actuals: map[string]*forecast.Series{}, Details: map[string]forecast.Details{},
-		Weather: map[string]forecast.Weather{},
+		Weather: map[string]forecast.Weather{}, Levelled: map[string]*forecast.Series{},
 		Message: a.message(b),
 	}
 	for _, p := range b.places {
 		z := a.zones[p.zone]
-		details, series, actuals := z.details(), z.forecast, z.actuals
+		details, series := z.details(), z.forecast
+		actuals, levelled := z.wholePast(&details, a.exporter.Clock.Now())
 		if before, ok := b.before.Details[p.location]; ok && !z.isKnown() {
 			details, series, actuals = before, b.before.Series[p.location], b.before.Actuals[p.location]
+			levelled = b.before.Levelled[p.location]
 			details.Problem = z.details().Problem
 		}
 		if details.Origin == (forecast.Origin{}) {
@@ -187,6 +190,9 @@ func (a *asker) document(b *book) forecast.Document {
 		if !actuals.IsEmpty() {
 			d.Actuals[p.location] = actuals
 		}
+		if !levelled.IsEmpty() {
+			d.Levelled[p.location] = levelled
+		}
 		if weather := a.weatherOf(z); len(weather) > 0 {
 			d.Weather[p.location] = weather
 		}
@@ -194,6 +200,7 @@ func (a *asker) document(b *book) forecast.Document {
 			delete(b.before.Details, p.location) // never again: the series are of one origin
 			delete(b.before.Series, p.location)
 			delete(b.before.Actuals, p.location)
+			delete(b.before.Levelled, p.location)
 		}
 	}
 	return d
@@ -358,12 +365,15 @@ func sentence(first, second string) string {
 
 // newest returns a document without the older actual intensities.
 func newest(d forecast.Document, kept time.Duration) forecast.Document {
-	actuals := make(map[string]*forecast.Series, len(d.Actuals))
-	for location, s := range d.Actuals {
-		oldest := s.End().Add(-kept)
-		actuals[location] = forecast.NewSeries(slices.DeleteFunc(s.Slots(), func(slot forecast.Slot) bool { return slot.Start.Before(oldest) }))
+	cut := func(whole map[string]*forecast.Series) map[string]*forecast.Series {
+		part := make(map[string]*forecast.Series, len(whole))
+		for location, s := range whole {
+			oldest := s.End().Add(-kept)
+			part[location] = forecast.NewSeries(slices.DeleteFunc(s.Slots(), func(slot forecast.Slot) bool { return slot.Start.Before(oldest) }))
+		}
+		return part
 	}
-	d.Actuals = actuals
+	d.Actuals, d.Levelled = cut(d.Actuals), cut(d.Levelled)
 	d.Note += fmt.Sprintf(", and only the actual intensities of the last %v days", kept.Hours()/24)
 	return d
 }

@@ -19,6 +19,7 @@ type source struct {
 	keyHeader, attributionOf string
 	// weather has whom to ask, by what for.
 	weather [weatherRoles]weatherSource
+	second  secondSource
 }
 
 // weatherSource says whom to ask for the weather, or for what the operator of the grid expects of wind and
@@ -58,7 +59,8 @@ func (s weatherSource) config(key provider.Secret, options provider.Options) pro
 // sourceOf returns the source that a policy names.
 func sourceOf(f *v1alpha1.ForecastSource) source {
 	p := f.Provider
-	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, weather: [...]weatherSource{weatherSourceOf(f.Weather), renewablesSourceOf(f.Renewables)}}
+	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, second: secondSourceOf(f.Actuals)}
+	s.weather = [...]weatherSource{weatherSourceOf(f.Weather), renewablesSourceOf(f.Renewables)}
 	if p.SecretRef != nil {
 		s.secret = p.SecretRef.Name
 	}

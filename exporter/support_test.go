@@ -186,6 +186,8 @@ type grid struct {
 	fail func(w http.ResponseWriter, r *http.Request) bool
 	// slot is how long slots are, and past how much of the past there is.
 	slot, past time.Duration
+	// late is how long after an hour its intensity is known.
+	late time.Duration
 	// shift is added to all values of the forecasts.
 	shift float64
 }
@@ -212,7 +214,7 @@ func (g *grid) answer(w http.ResponseWriter, r *http.Request) {
 		shift = 0
 		from, _ = time.Parse(time.RFC3339, query.Get("from"))
 		to, _ = time.Parse(time.RFC3339, query.Get("to"))
-		from, to = later(from, now.Add(-g.past)), earlier(to, now.Truncate(g.slot)) // the current slot is not known yet
+		from, to = later(from, now.Add(-g.past)), earlier(to, now.Add(-g.late).Truncate(g.slot)) // the current slot is not known yet
 	}
 	type element struct {
 		Location  string    `json:"location"`

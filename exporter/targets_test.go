@@ -82,7 +82,7 @@ func TestWithoutAProviderTheZoneIsThatOfTheNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := autoWorld(t, append(nodes(tt.regions...), tt.others...)...)
 			got, err := w.targets(t.Context())
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{}, source{}, weatherSource{}, place{})); err != nil || diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(target{}, source{}, weatherSource{}, secondSource{}, place{})); err != nil || diff != "" {
 				t.Errorf("%v; targets (-want +got):\n%s", err, diff)
 			}
 			w = newWorld(t, append(nodes(tt.regions...), tt.others...)...) // --auto=false
@@ -242,7 +242,7 @@ func TestAClusterWithoutNodesForAWhileKeepsItsZone(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := w.targets(t.Context())
-	if diff := cmp.Diff(before, after, cmp.AllowUnexported(target{}, source{}, weatherSource{}, place{})); err != nil || diff != "" {
+	if diff := cmp.Diff(before, after, cmp.AllowUnexported(target{}, source{}, weatherSource{}, secondSource{}, place{})); err != nil || diff != "" {
 		t.Errorf("%v; targets (-before +after):\n%s", err, diff)
 	}
 }

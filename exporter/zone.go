@@ -46,6 +46,9 @@ type zone struct {
 	begun forecast.Slot
 
 	weather [weatherRoles]zoneWeather
+	second  zoneSecond
+	// saidNoPast says that the provider has answered, and knew nothing of the past.
+	saidNoPast bool
 
 	// expected asks for the forecast, recent for the newest actual intensities, and past for older ones.
 	expected, recent, past question
@@ -58,7 +61,7 @@ type zone struct {
 func (z *zone) belongTo(d provider.Description) {
 	origin := forecast.Origin{Provider: d.Source, Zone: z.name, Signal: d.Signal, IsMadeUp: d.IsMadeUp}
 	if z.origin != origin {
-		*z = zone{name: z.name, origin: origin, weather: z.weather}
+		*z = zone{name: z.name, origin: origin, weather: z.weather, second: zoneSecond{of: z.second.of, told: z.second.told}}
 	}
 	z.attribution, z.forecasts, z.history = d.Attribution, d.Forecasts, d.History
 }
@@ -208,7 +211,7 @@ func (z *zone) endPast(now time.Time) {
 		z.past.succeed(now.Add(retention), problem{})
 		return
 	}
-	z.askedFrom = time.Time{}
+	z.askedFrom, z.saidNoPast = time.Time{}, true
 	z.past.fail(now, firstPause, maxPause, z.past.problem)
 }
 
@@ -236,6 +239,7 @@ func (z *zone) missPast(err error, now time.Time) {
 	isOutside := isOutsidePlan(err, z.history) && (z.history == provider.Unavailable || z.hasPast() || !z.forecast.IsEmpty())
 	switch {
 	case isOutside:
+		z.saidNoPast = true
 		z.past.postpone(now)
 	case z.actuals.IsEmpty():
 		z.past.fail(now, firstPause, maxPause, problemOf(err))

@@ -137,7 +137,7 @@ func (w *follower) offer(ctx context.Context, read forecast.Source, configMap *c
 	document, err := forecast.FromConfigMap(configMap.BinaryData, configMap.Data, read.Key, history.LastWritten(configMap, now))
 	if err == nil {
 		if !w.learns {
-			document.Actuals = nil // anybody may name the source, and to learn from weeks takes time
+			document.Actuals, document.Levelled = nil, nil // anybody may name the source, and to learn from weeks takes time
 		}
 		err = w.feed.Store.Offer(w.source, document, now)
 	} else {

@@ -125,7 +125,7 @@ func TestAHistoryThatCanBeUsedLaterIsLeftUntilThen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newer := append([]byte{good[0] + 2}, good[1:]...) // one more is the version with weather
+	newer := append([]byte{good[0] + 3}, good[1:]...) // up to two more are versions with weather
 	for name, tt := range map[string]struct {
 		history []byte
 		at      time.Time // the clock, at first

@@ -46,7 +46,7 @@ func (s *Snapshot) accept(location string, document Document, now time.Time) err
 	if weather := document.Weather[location]; len(weather) > 0 {
 		kept.Model.HearWeather(weather, now)
 	}
-	observed := kept.observe(document.Actuals[location], now)
+	observed := kept.observe(document.Actuals[location], document.Levelled[location], now)
 	if observed.Doubt != "" {
 		observed.Doubt = "actual intensities: " + observed.Doubt
 	}
@@ -95,14 +95,20 @@ func newKept(location string) keptForecast {
 	return keptForecast{Forecast: Forecast{Location: location, Model: &Model{}}}
 }
 
-// observe tells the model the actual intensities of a document, if there are any.
-func (k *keptForecast) observe(actuals *Series, now time.Time) Verdict {
-	if actuals.IsEmpty() {
+// observe tells the model the actual intensities of a document, if there are any, and those of a second
+// source where there are none. What was known of the second source alone is corrected.
+func (k *keptForecast) observe(actuals, levelled *Series, now time.Time) Verdict {
+	all := joined(actuals, levelled)
+	if all.IsEmpty() {
 		return Verdict{}
 	}
-	k.rewind(actuals.Start(), now)
-	k.Actuals = k.Actuals.revisedBy(actuals, now)
-	return k.Model.ObserveAll(actuals, now)
+	k.rewind(all.Start(), now)
+	if !actuals.IsEmpty() {
+		k.Actuals = k.Actuals.revisedBy(actuals, now)
+		k.Model.correct(k.levelled, k.Actuals)
+	}
+	k.levelled = levelled
+	return k.Model.ObserveAll(all, now)
 }
 
 // receive takes the forecast of a document, if the document has one. The error says why the forecast

@@ -16,7 +16,7 @@ const maxTextSize = 1024
 func (d Document) bounded() Document {
 	left := d
 	left.Series, left.Actuals, left.Details = maps.Clone(d.Series), maps.Clone(d.Actuals), maps.Clone(d.Details)
-	left.Weather = maps.Clone(d.Weather)
+	left.Weather, left.Levelled = maps.Clone(d.Weather), maps.Clone(d.Levelled)
 	var problems []string
 	for i, location := range d.locations() {
 		err := d.checkLocation(location)
@@ -27,10 +27,11 @@ func (d Document) bounded() Document {
 			problems = append(problems, fmt.Sprintf("location %.40q is left out: %v", location, err))
 			delete(left.Series, location)
 			delete(left.Actuals, location)
+			delete(left.Levelled, location)
 			delete(left.Details, location)
 			delete(left.Weather, location)
 		} else if details, ok := d.Details[location]; ok {
-			details.Attribution, details.Problem = cut(details.Attribution), cut(details.Problem)
+			details.Attribution, details.Problem, details.Second = cut(details.Attribution), cut(details.Problem), details.Second.cut()
 			left.Details[location] = details
 		}
 	}
@@ -47,6 +48,9 @@ func (d Document) checkLocation(location string) error {
 	if isLongName(location) {
 		return fmt.Errorf("want a name of at most %d characters", maxNameLength)
 	}
+	if err := d.Details[location].checkSecond(); err != nil {
+		return err
+	}
 	return d.Details[location].Origin.check()
 }
 
@@ -54,7 +58,7 @@ func (d Document) checkLocation(location string) error {
 // signal.
 func (o Origin) check() error {
 	switch {
-	case isLongName(o.Provider), isLongName(o.Zone):
+	case isLongName(o.Provider), isLongName(o.Zone), isLongName(o.Past):
 		return fmt.Errorf("origin: want a provider and a zone of at most %d characters each", maxNameLength)
 	case !slices.Contains([]Kind{"", Average, Marginal}, o.Signal.Kind):
 		return fmt.Errorf("origin: kind: %.40q: want %s or %s", o.Signal.Kind, Average, Marginal)

@@ -12,7 +12,7 @@ import (
 )
 
 // The keys of the ConfigMap that Gridlatch writes. The note and those from the source to the
-// locations are Gridlatch's own, in data. The last three are in binaryData. All others are those of the
+// locations are Gridlatch's own, in data. The last four are in binaryData. All others are those of the
 // carbon-intensity exporter, in data.
 const (
 	heartbeatKey     = "lastHeartbeatTime" // when the ConfigMap was written
@@ -26,6 +26,7 @@ const (
 	attributionKey   = "attribution"
 	detailsKey       = "locations" // the details of each location, in JSON
 	actualsKey       = "actuals"   // see encodeActuals
+	levelledKey      = "levelled"  // as actuals
 	weatherKey       = "weather"   // see encodeWeather
 	defaultSeriesKey = "data"
 )
@@ -48,9 +49,9 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	if err != nil {
 		return Document{}, err
 	}
-	actuals, err := decodeActuals(binaryData[actualsKey])
+	actuals, levelled, err := decodePast(binaryData)
 	if err != nil {
-		return Document{}, fmt.Errorf("key %q: %w", actualsKey, err)
+		return Document{}, err
 	}
 	weather, err := decodeWeather(binaryData[weatherKey])
 	if err != nil {
@@ -62,7 +63,7 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 	}
 	message := strings.TrimSpace(data[messageKey])
 	if details != nil {
-		document.Weather = weather
+		document.Weather, document.Levelled = weather, levelled
 		document.Details, document.Actuals, document.Message, document.Note = details, actuals, message, strings.TrimSpace(data[noteKey])
 		document = document.bounded()
 	}
@@ -79,6 +80,17 @@ func FromConfigMap(binaryData map[string][]byte, data map[string]string, key str
 		}
 	}
 	return document, nil
+}
+
+// decodePast reads what is known of the past, and what a second source adds.
+func decodePast(binaryData map[string][]byte) (actuals, levelled map[string]*Series, err error) {
+	if actuals, err = decodeActuals(binaryData[actualsKey]); err != nil {
+		return nil, nil, fmt.Errorf("key %q: %w", actualsKey, err)
+	}
+	if levelled, err = decodeActuals(binaryData[levelledKey]); err != nil {
+		return nil, nil, fmt.Errorf("key %q: %w", levelledKey, err)
+	}
+	return actuals, levelled, nil
 }
 
 // EmptyError says that a ConfigMap of Gridlatch's own exporter has neither a forecast nor actual

@@ -61,6 +61,27 @@ func (m *Model) ObserveAll(actuals *Series, now time.Time) Verdict {
 	return v
 }
 
+// correct replaces, in the hours that are over, what was observed of a second source by what is known
+// now. A prediction that was learned before stays as it was learned.
+func (m *Model) correct(levelled, known *Series) {
+	if levelled.IsEmpty() || known.IsEmpty() || !known.End().After(levelled.Start()) {
+		return
+	}
+	m.learning.Lock()
+	defer m.learning.Unlock()
+	defer m.lock()()
+	estimated, now := levelled.Sweep(), known.Sweep()
+	first := max(m.past.actual.first, hourOf(levelled.Start()), hourOf(known.Start()))
+	for h := first; h < min(m.past.closedUntil(), hourOf(earlier(levelled.End(), known.End()))); h++ {
+		_, ofSecond := estimated.Mean(nanos(startOf(h)), nanos(startOf(h+1)))
+		mean, covered := now.Mean(nanos(startOf(h)), nanos(startOf(h+1)))
+		if ofSecond >= minKnownPart && covered >= minKnownPart && !math.IsNaN(m.past.actual.at(h)) {
+			m.past.actual.set(h, mean)
+			m.lastAnswer = answer{}
+		}
+	}
+}
+
 // untilNow returns the part of the last weeks. The slot that has begun last counts to its end, if
 // that is near.
 func (s *Series) untilNow(now time.Time) *Series {

@@ -38,6 +38,10 @@ type Document struct {
 
 	// Actuals has, for each location of which the document knows the past, what the intensity was.
 	Actuals map[string]*Series
+	// Levelled has, for each location, what the intensity was in hours of which Actuals does not say it:
+	// what a second source says, at the level of the provider. See [Level]. Models learn from it as from
+	// actual intensities. It is an estimate, and never among [Forecast.Actuals].
+	Levelled map[string]*Series
 	// Weather has, for each location of which the document knows the weather, what is expected and, perhaps,
 	// what was.
 	Weather map[string]Weather

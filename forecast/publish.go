@@ -23,6 +23,11 @@ func (d Document) ConfigMap(written time.Time) (binaryData map[string][]byte, da
 	if binaryData[actualsKey], err = encodeActuals(d.Actuals); err != nil {
 		return nil, nil, err
 	}
+	if len(d.Levelled) > 0 {
+		if binaryData[levelledKey], err = encodeActuals(d.Levelled); err != nil {
+			return nil, nil, err
+		}
+	}
 	if len(d.Weather) > 0 {
 		if binaryData[weatherKey], err = encodeWeather(d.Weather); err != nil {
 			return nil, nil, err

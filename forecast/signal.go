@@ -60,6 +60,8 @@ type Origin struct {
 	Signal Signal `json:"signal,omitzero"`
 	// IsMadeUp says that no grid is behind the values.
 	IsMadeUp bool `json:"isMadeUp,omitempty"`
+	// Past names who tells how the intensity was, if the provider knows nothing of the past.
+	Past string `json:"past,omitempty"`
 }
 
 // ProviderName names the provider for people, and says if the values are made up; "" if nobody states
@@ -90,6 +92,9 @@ func (o Origin) String() string {
 	if signal := o.Signal.String(); signal != "" {
 		parts = append(parts, signal)
 	}
+	if o.Past != "" {
+		parts = append(parts, "the past of "+o.Past)
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -100,6 +105,8 @@ type Details struct {
 	Issued time.Time `json:"issued,omitzero"`
 	// Attribution is the sentence that the licence of the data demands.
 	Attribution string `json:"attribution,omitempty"`
+	// Second says who else tells how the intensity was; nil if nobody is asked.
+	Second *SecondSource `json:"second,omitempty"`
 	// LacksForecast says that there is no forecast for this zone or for the customer's plan, so that
 	// the actual intensities are all there is.
 	LacksForecast bool `json:"lacksForecast,omitempty"`

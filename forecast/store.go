@@ -152,7 +152,8 @@ type Snapshot struct {
 type keptForecast struct {
 	Forecast
 	course     course
-	isInNewest bool // the newest document of the source has the location
+	levelled   *Series // of the newest document
+	isInNewest bool    // the newest document of the source has the location
 }
 
 // Forecast is the last good forecast of one location.
@@ -181,10 +182,13 @@ type Forecast struct {
 }
 
 // ActualUntil returns the end of the newest actual intensity that was observed, or the zero time if
-// there is none.
+// there is none. What a second source says is none.
 func (f Forecast) ActualUntil() time.Time {
-	if f.Model == nil {
+	switch {
+	case f.Model == nil:
 		return time.Time{}
+	case f.Details.Second != nil && !f.Actuals.IsEmpty():
+		return f.Actuals.End()
 	}
 	return f.Model.actualUntil()
 }

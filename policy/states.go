@@ -141,6 +141,7 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 		locations[i].UsualError = v.usualError()
 		locations[i].Provider, locations[i].Signal = v.Details.Origin.ProviderName(), apiSignal(v.Details.Origin.Signal)
 		locations[i].Attribution, locations[i].ActualUntil = v.Details.Attribution, APITime(v.ActualUntil)
+		locations[i].SecondSource = secondSource(v.Details)
 		if v.IsKnown {
 			rounded := int32(math.Round(v.Intensity))
 			locations[i].Intensity = &rounded
@@ -154,6 +155,18 @@ func (p *Policy) LocationStatuses(snapshot *forecast.Snapshot, now time.Time) []
 		}
 	}
 	return locations
+}
+
+// secondSource says who else tells how the intensity was; "" if nobody is asked.
+func secondSource(d forecast.Details) string {
+	switch {
+	case d.Second == nil:
+		return ""
+	case d.Origin.Past != "":
+		return d.Second.String() + ", as it is: the provider knows nothing of the past"
+	default:
+		return d.Second.String()
+	}
 }
 
 // apiSignal returns a signal for the status; nil if nobody states the signal.

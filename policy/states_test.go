@@ -66,6 +66,25 @@ func TestWhatTheStatusSaysOfALocation(t *testing.T) {
 	}
 }
 
+func TestTheStatusSaysWhoElseKnowsThePast(t *testing.T) {
+	second := &forecast.SecondSource{Provider: "Q", Zone: "DE", Until: t0, Ratio: 1}
+	for want, d := range map[string]forecast.Details{
+		"":              {},
+		second.String(): {Second: second},
+		second.String() + ", as it is: the provider knows nothing of the past": {Second: second, Origin: forecast.Origin{Past: "Q"}},
+	} {
+		store := &forecast.Store{}
+		document := forecast.Document{Details: map[string]forecast.Details{"X": d}, Actuals: map[string]*forecast.Series{"X": forecast.NewSeries([]forecast.Slot{{Start: t0.Add(-time.Hour), End: t0, Intensity: 300}})}}
+		p := New(t.Context(), v1alpha1.Default(), "gridlatch-system", nil, t0)
+		if err := store.Offer(p.Source, document, t0); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.LocationStatuses(store.Snapshot(p.Source), t0)[0].SecondSource; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTheStatusSaysWhoKnowsTheGrid(t *testing.T) {
 	past := forecast.NewSeries([]forecast.Slot{{Start: t0.Add(-time.Hour), End: t0, Intensity: 300}})
 	coming := forecast.NewSeries([]forecast.Slot{{Start: t0, End: t0.Add(time.Hour), Intensity: 300}})

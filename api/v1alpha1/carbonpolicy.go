@@ -201,6 +201,8 @@ type Bucket struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.weather) || has(self.provider)",message="weather needs provider, which tells how the intensity was"
 // +kubebuilder:validation:XValidation:rule="!has(self.renewables) || has(self.provider)",message="renewables needs provider, which tells how the intensity was"
+// +kubebuilder:validation:XValidation:rule="!has(self.actuals) || has(self.provider)",message="actuals needs provider, whose past it completes"
+// +kubebuilder:validation:XValidation:rule="!has(self.actuals) || !has(self.provider) || !has(self.actuals.type) || self.actuals.type != self.provider.type",message="must have an actuals.type other than provider.type: actuals is who else knows how the intensity was"
 type ForecastSource struct {
 	// provider is who knows the grid. Gridlatch then asks the provider, and writes what it says to
 	// the ConfigMap carbon-intensity-NAME in the namespace of Gridlatch, where NAME is the name of
@@ -223,6 +225,15 @@ type ForecastSource struct {
 	// own. {} asks whoever covers the location.
 	// +optional
 	Renewables *RenewablesSource `json:"renewables,omitempty"`
+
+	// actuals is who else knows how the intensity was. Plans are worse the later the provider tells how
+	// the intensity was: for hours that the provider does not know yet, or never knew, Gridlatch takes the
+	// intensities of this second source, at the level of the provider. They are estimates, and the ledger
+	// does not count them. If the provider knows nothing of the past, those of the second source count as
+	// they are. {} asks whoever covers the location without a key. Marginal intensities are never
+	// completed.
+	// +optional
+	Actuals *ActualsSource `json:"actuals,omitempty"`
 
 	// configMap is where somebody else writes the forecast, such as a carbon-intensity exporter.
 	// With a provider, configMap is not read.
@@ -375,6 +386,10 @@ type LocationStatus struct {
 	// field is absent if the forecast has no such intensities.
 	// +optional
 	ActualUntil *metav1.Time `json:"actualUntil,omitempty"`
+	// secondSource says who else tells how the intensity was, until when, and what its intensities are
+	// multiplied by, or why they do not count. The field is absent if nobody else is asked.
+	// +optional
+	SecondSource string `json:"secondSource,omitempty"`
 	// forecastIssued is when the forecast in use was issued.
 	// +optional
 	ForecastIssued *metav1.Time `json:"forecastIssued,omitempty"`

@@ -102,6 +102,30 @@ type RenewablesSource struct {
 	BaseURL string `json:"baseURL,omitempty"`
 }
 
+// ActualsSource is who else knows how the intensity was.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.baseURL) || has(self.zone)) || (has(self.type) && self.type != 'Auto')",message="must have a type other than Auto with baseURL or zone"
+type ActualsSource struct {
+	// type names a provider that needs no key. EnergyCharts covers most of Europe, UKCarbonIntensity
+	// Great Britain, and Energinet Denmark. GridCarbon is a server of your own at baseURL. Auto is the one
+	// that covers the location. For a location that none covers, Auto asks nobody.
+	// +optional
+	// +kubebuilder:default=Auto
+	// +kubebuilder:validation:Enum=Auto;EnergyCharts;UKCarbonIntensity;Energinet;GridCarbon
+	Type string `json:"type,omitempty"`
+	// baseURL is the address to ask, if Gridlatch asks through a gateway or asks a server of your own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^?#\s]*)?$`
+	BaseURL string `json:"baseURL,omitempty"`
+	// zone is the name that the second source has for the locations of the policy. By default it is the
+	// area in which the zone of the location is.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Zone string `json:"zone,omitempty"`
+}
+
 // WeatherPoint is a place on Earth, in degrees with up to four decimals.
 type WeatherPoint struct {
 	// latitude is from -90 to 90, such as "54.31". North is positive.

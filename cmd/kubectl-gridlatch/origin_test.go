@@ -110,6 +110,27 @@ func TestTheProviderIsNamed(t *testing.T) {
 	}
 }
 
+func TestStatusSaysHowLateThePastIs(t *testing.T) {
+	policy, now := v1alpha1.Default(), parse(t, evening)
+	until := metav1.NewTime(now.Add(-24 * time.Hour))
+	policy.Status.Locations = []v1alpha1.LocationStatus{
+		{Name: "DE", ActualUntil: &until, SecondSource: "Energy-Charts (zone DE) until Nov 26 10:00, times 1.12"}, {Name: "FR", SecondSource: "X, not used: it has\x1b[2Jtold nothing"}, {Name: "IT", ActualUntil: &until},
+	}
+	connect, _ := fakeCluster(t, policy)
+	_, stdout, _ := call(t, connect, "status")
+	for _, want := range []string{
+		"  past of DE: known until " + until.UTC().Format("Jan 2 15:04") + ", 1d ago; second source: Energy-Charts (zone DE) until Nov 26 10:00, times 1.12\n",
+		"  past of FR: nothing is known; second source: X, not used: it has",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("got\n%s\nwant\n%s", stdout, want)
+		}
+	}
+	if strings.Contains(stdout, "past of IT") || strings.Contains(stdout, "\x1b[2J") {
+		t.Errorf("got\n%q", stdout)
+	}
+}
+
 func TestStatusNamesEachProviderOnce(t *testing.T) {
 	policy := v1alpha1.Default()
 	from := func(name, kind string) v1alpha1.LocationStatus {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -164,6 +165,24 @@ func (p Page) locations(policy cluster.PolicyStatus, now time.Time) {
 	}
 	table.Flush()
 	p.credits(policy.Locations)
+	p.pasts(policy.Locations, now)
+}
+
+// pasts says of each location with a second source how late it and the provider are.
+func (p Page) pasts(locations []v1alpha1.LocationStatus, now time.Time) {
+	for _, l := range locations {
+		if l.SecondSource != "" {
+			p.Out.Printf("  past of %s: %s; second source: %s\n", cmp.Or(l.Name, "the location"), knownUntil(l.ActualUntil, now), l.SecondSource)
+		}
+	}
+}
+
+// knownUntil says how late the actual intensities are.
+func knownUntil(until *metav1.Time, now time.Time) string {
+	if until == nil {
+		return "nothing is known"
+	}
+	return "known until " + minute(until) + ", " + roughly(max(now.Sub(until.Time), 0)) + " ago"
 }
 
 // credits names the providers and the signals of locations, a line for each that differs.
