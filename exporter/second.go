@@ -119,10 +119,15 @@ func (z *zone) wholePast(d *forecast.Details, now time.Time) (actuals, levelled 
 	if z.knowsNoPast() && !actuals.IsEmpty() {
 		d.Origin.Past = said.Provider
 	}
-	if told != nil {
-		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+told.attribution, "; ")
-	}
+	z.second.addCredit(d)
 	return actuals, levelled
+}
+
+// addCredit adds what the licence of the second source demands. That of an earlier run may be there.
+func (s zoneSecond) addCredit(d *forecast.Details) {
+	if s.told != nil && !strings.Contains(d.Attribution, s.told.attribution) {
+		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+s.told.attribution, "; ")
+	}
 }
 
 // pastWith returns the past with what a second source has told. It notes by what the intensities are
