@@ -44,7 +44,7 @@ type asker struct {
 	isKeyGood    bool      // the provider has answered to the key
 	silence      silence
 	began        time.Time // of the step. What is asked in one step is due again at the same time
-	weather      weatherAsker
+	weather      [weatherRoles]weatherAsker
 	seconds      map[provider.Type]provider.Provider // the second sources that were made
 	written      time.Time                           // when the ConfigMaps were written, or a round began
 
@@ -297,9 +297,7 @@ func (a *asker) nextLook() time.Time {
 	if a.source.secret != "" {
 		soonest(a.keyDue)
 	}
-	if due := a.nextWeather(now); !due.IsZero() {
-		soonest(later(due, now))
-	}
+	a.eachWeatherDue(func(due time.Time) { soonest(later(due, now)) })
 	a.eachSecondDue(func(due time.Time) { soonest(later(due, now)) })
 	for _, b := range a.books {
 		switch {
@@ -346,8 +344,10 @@ func (a *asker) message(b *book) string {
 	if a.problem != "" {
 		parts = append(parts, a.problem)
 	}
-	if a.weather.problem != "" {
-		parts = append(parts, a.weather.problem)
+	for role := range a.weather {
+		if problem := a.weather[role].problem; problem != "" {
+			parts = append(parts, problem)
+		}
 	}
 	first, others := "", 0
 	for _, p := range b.places {

@@ -98,7 +98,7 @@ func (a *asker) restore(document forecast.Document) {
 		}
 		z.origin, z.attribution, z.issued, z.lacksForecast = details.Origin, details.Attribution, details.Issued, details.LacksForecast
 		z.forecast, z.actuals = document.Series[location], document.Actuals[location]
-		z.restoreWeather(document.Weather[location], details.WeatherReceived, a.exporter.Clock.Now())
+		a.restoreWeather(z, document.Weather[location], details.WeatherReceived, a.exporter.Clock.Now())
 		a.restoreSecond(z, details, document.Levelled[location])
 	}
 }
@@ -193,8 +193,8 @@ func (a *asker) document(b *book) forecast.Document {
 		if !levelled.IsEmpty() {
 			d.Levelled[p.location] = levelled
 		}
-		if a.source.weather.kind != "" && len(z.weather.hours) > 0 {
-			d.Weather[p.location] = z.weather.hours
+		if weather := a.weatherOf(z); len(weather) > 0 {
+			d.Weather[p.location] = weather
 		}
 		if a.provider != nil && z.isKnown() {
 			delete(b.before.Details, p.location) // never again: the series are of one origin

@@ -120,10 +120,7 @@ func (a *asker) beginRound() {
 	if now.Before(a.began.Add(-maxClockStep)) {
 		a.keyDue, a.notBefore = time.Time{}, time.Time{}
 		a.makeAllDue(now)
-		a.weather.keyDue = time.Time{}
-		for _, z := range a.zones {
-			z.weather.question.due = now
-		}
+		a.makeWeatherDue()
 	}
 	a.began, a.written, a.silence.isBroken, a.isAssigned = now, now, false, false
 }

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/gridlatch/gridlatch/api/v1alpha1"
@@ -16,11 +17,13 @@ type source struct {
 	signal                   forecast.Signal
 	forecastURL, pastURL     string
 	keyHeader, attributionOf string
-	weather                  weatherSource
-	second                   secondSource
+	// weather has whom to ask, by what for.
+	weather [weatherRoles]weatherSource
+	second  secondSource
 }
 
-// weatherSource says whom to ask for the weather; the zero weatherSource is nobody.
+// weatherSource says whom to ask for the weather, or for what the operator of the grid expects of wind and
+// sun; the zero weatherSource is nobody.
 type weatherSource struct {
 	kind                provider.WeatherType
 	baseURL, secret     string
@@ -40,6 +43,14 @@ func weatherSourceOf(w *v1alpha1.WeatherSource) weatherSource {
 	return s
 }
 
+// renewablesSourceOf returns the source of the forecasts of wind and sun that a policy names.
+func renewablesSourceOf(r *v1alpha1.RenewablesSource) weatherSource {
+	if r == nil {
+		return weatherSource{}
+	}
+	return weatherSource{kind: provider.WeatherType(cmp.Or(r.Type, string(anyOperator))), baseURL: r.BaseURL}
+}
+
 // config returns how to make the source of weather.
 func (s weatherSource) config(key provider.Secret, options provider.Options) provider.WeatherConfig {
 	return provider.WeatherConfig{Type: s.kind, BaseURL: s.baseURL, Key: key, AcceptNonCommercial: s.acceptNonCommercial, URL: s.url, Options: options}
@@ -48,7 +59,8 @@ func (s weatherSource) config(key provider.Secret, options provider.Options) pro
 // sourceOf returns the source that a policy names.
 func sourceOf(f *v1alpha1.ForecastSource) source {
 	p := f.Provider
-	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, weather: weatherSourceOf(f.Weather), second: secondSourceOf(f.Actuals)}
+	s := source{kind: provider.Type(p.Type), baseURL: p.BaseURL, second: secondSourceOf(f.Actuals)}
+	s.weather = [...]weatherSource{weatherSourceOf(f.Weather), renewablesSourceOf(f.Renewables)}
 	if p.SecretRef != nil {
 		s.secret = p.SecretRef.Name
 	}

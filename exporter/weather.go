@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -16,61 +19,113 @@ import (
 	"github.com/gridlatch/gridlatch/forecast"
 )
 
-// zoneWeather is what is known of the weather of a zone, and when to ask for more.
+// A weatherRole is what a source of weather is asked for.
+type weatherRole int
+
+const (
+	// ofSky is wind, temperature and radiation. Other values that the source has count, too.
+	ofSky weatherRole = iota
+	// ofShares is how much of the load wind and sun supply, as the operator of the grid expects.
+	ofShares
+	// weatherRoles is how many roles there are.
+	weatherRoles
+)
+
+// String returns the name of the field of a policy.
+func (r weatherRole) String() string { return [...]string{"weather", "renewables"}[r] }
+
+// Forecasts wait while weather is asked for. So no zone takes longer than weatherTimeout, and no zone is asked
+// for after maxWeatherRound. Some sources allow few requests, and an operator needs several.
+const weatherTimeout, maxWeatherRound = 4 * time.Minute, 3 * time.Minute
+
+// anyOperator asks of each zone whoever speaks for the operator of its area.
+const anyOperator provider.WeatherType = "Auto"
+
+// zoneWeather is what is known of the weather of a zone from the source of one role, and when to ask for
+// more.
 type zoneWeather struct {
 	question question
-	points   string // that the weather is of; "" if an earlier run has asked
+	where    string // that the weather is of: points, or an area; "" if an earlier run has asked
 	hours    forecast.Weather
 	received time.Time // when the source gave the hours
 	credit   string    // the sentence that the licence demands
 }
 
-// weatherAsker asks the source of weather of an asker. Only [asker.step] uses it.
+// weatherAsker asks the sources of one role for an asker. Only [asker.step] uses it.
 type weatherAsker struct {
-	source  provider.WeatherSource // nil while nobody can be asked
+	sources map[provider.WeatherType]provider.WeatherSource // none while nobody can be asked
 	usedKey digest
 	keyDue  time.Time
-	problem string // why nobody can be asked
-	logged  string // the last problem of an answer, so that it is logged once
-	silence int    // how often in a row several zones had no answer
+	problem string                       // why nobody can be asked
+	logged  string                       // the last problem of an answer, so that it is logged once
+	silence map[provider.WeatherType]int // how often in a row several zones had no answer
 }
-
-// weatherTimeout bounds how long one zone may take, and then a round: forecasts wait meanwhile.
-const weatherTimeout = 2 * time.Minute
 
 // askWeather asks for the weather of the zones for which it is due, and reports whether there may be
 // news. The forecasts of the provider are written before, so that weather never keeps them back.
-func (a *asker) askWeather(ctx context.Context) bool {
-	if a.source.weather.kind == "" {
-		return false
-	}
-	a.findWeatherSource(ctx)
-	if a.weather.source == nil {
-		return a.weather.problem != ""
-	}
-	description := a.weather.source.DescribeWeather()
-	// a random time more each time: not all clusters ask at once, and none always at the full hour
-	description.Rhythm += time.Duration(a.exporter.jitter() * jitterShare * float64(description.Rhythm))
-	failures, due, began := 0, a.zonesWithoutWeather(), a.exporter.Clock.Now()
-	for i, z := range due {
-		if a.hasOtherTargets() || ctx.Err() != nil || a.exporter.Clock.Since(began) >= weatherTimeout {
-			return true
+func (a *asker) askWeather(ctx context.Context) (mayHaveNews bool) {
+	for role := range weatherRoles {
+		if a.source.weather[role].kind != "" && a.askRole(ctx, role) {
+			mayHaveNews = true
 		}
-		if failures == maxFailuresInARow {
-			a.postponeWeather(due[i:], due[i-1].weather.question.problem)
-			return true
+	}
+	return mayHaveNews
+}
+
+// A weatherRound is what happens when the sources of a role are asked for all zones that are due.
+type weatherRound struct {
+	role     weatherRole
+	areas    map[string]weatherAnswer // several zones may be in an area
+	failures map[provider.WeatherType]int
+	last     map[provider.WeatherType]weatherAnswer
+	unasked  map[provider.WeatherType][]*zone // their source does not answer
+}
+
+// askRole asks the sources of a role. One that does not answer is not asked for more zones, and keeps no
+// other from being asked.
+func (a *asker) askRole(ctx context.Context, role weatherRole) (mayHaveNews bool) {
+	a.findWeatherSources(ctx, role)
+	if len(a.weather[role].sources) == 0 {
+		return a.weather[role].problem != ""
+	}
+	r := weatherRound{role, map[string]weatherAnswer{}, map[provider.WeatherType]int{}, map[provider.WeatherType]weatherAnswer{}, map[provider.WeatherType][]*zone{}}
+	due, began := a.zonesWithoutWeather(role), a.exporter.Clock.Now()
+	for _, z := range due {
+		if a.hasOtherTargets() || ctx.Err() != nil || a.exporter.Clock.Since(began) >= maxWeatherRound {
+			break
 		}
-		points := a.pointsOfZone(z)
-		r, err := a.weatherAt(ctx, z, points)
-		a.note(func(now time.Time) { z.receiveWeather(r, err, points, description, now) })
-		a.logWeatherProblem(ctx, r.Problem)
-		if failures = failuresWith(failures, err); failures == 0 {
-			a.weather.silence = 0
+		if kind := a.kindFor(role, z); r.failures[kind] >= maxFailuresInARow {
+			r.unasked[kind] = append(r.unasked[kind], z)
 		} else {
-			log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", a.source.weather.kind, "zone", z.name, "why", err.Error())
+			a.askFor(ctx, &r, kind, z)
 		}
+	}
+	for kind, zones := range r.unasked {
+		a.postponeWeather(role, kind, zones, r.last[kind].err)
 	}
 	return len(due) > 0
+}
+
+// askFor asks a source for the weather of a zone.
+func (a *asker) askFor(ctx context.Context, r *weatherRound, kind provider.WeatherType, z *zone) {
+	w, where := &a.weather[r.role], a.whereOf(r.role, z)
+	limited, cancel := context.WithTimeout(ctx, weatherTimeout)
+	defer cancel()
+	answer := askSource(limited, w.sources[kind], r.role, z.name, where, r.areas)
+	// a random time more each time: not all clusters ask at once, and none always at the full hour
+	answer.source.Rhythm += time.Duration(a.exporter.jitter() * jitterShare * float64(answer.source.Rhythm))
+	answer.where, answer.isGuess = where, a.source.weather[r.role].kind == anyOperator
+	r.last[kind] = answer
+	a.note(func(now time.Time) { z.receiveWeather(r.role, answer, now) })
+	if text := answer.reading.Problem; text != "" && text != w.logged {
+		log.FromContext(ctx).Info(r.role.String()+": "+text, "source", kind)
+		w.logged = text
+	}
+	if r.failures[kind] = failuresWith(r.failures[kind], answer.err); r.failures[kind] == 0 {
+		delete(w.silence, kind)
+	} else {
+		log.FromContext(ctx).V(1).Info("a source of weather has no answer", "source", kind, "zone", z.name, "why", answer.err.Error())
+	}
 }
 
 // failuresWith returns how many zones in a row have no answer, after another one. A source that asks for
@@ -85,116 +140,180 @@ func failuresWith(before int, err error) int {
 	return before + 1
 }
 
-// weatherAt asks for the weather of a zone.
-func (a *asker) weatherAt(ctx context.Context, z *zone, points string) (provider.WeatherReading, error) {
-	ctx, cancel := context.WithTimeout(ctx, weatherTimeout)
-	defer cancel()
-	parsed, err := provider.ParsePoints(points)
-	if err != nil {
-		return provider.WeatherReading{}, err
-	}
-	return a.weather.source.Weather(ctx, z.name, parsed)
-}
-
 // postponeWeather leaves a source alone that has not answered for several zones in a row: longer each
 // time. The zones that were not asked for come first then.
-func (a *asker) postponeWeather(unasked []*zone, p problem) {
+func (a *asker) postponeWeather(role weatherRole, kind provider.WeatherType, unasked []*zone, err error) {
+	p := problemOf(err)
+	p.text = role.String() + ": the source does not answer: " + causeOf(err) // the text of the error names another zone
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	due := a.exporter.Clock.Now().Add(pauseAfter(a.weather.silence, firstPause, maxPause))
-	a.weather.silence++
+	w := &a.weather[role]
+	due := a.exporter.Clock.Now().Add(pauseAfter(w.silence[kind], firstPause, maxPause))
+	if w.silence == nil {
+		w.silence = map[provider.WeatherType]int{}
+	}
+	w.silence[kind]++
 	for _, z := range a.zones {
-		z.weather.question.due = later(z.weather.question.due, due.Add(time.Second))
+		if q := &z.weather[role].question; a.kindFor(role, z) == kind {
+			q.due = later(q.due, due.Add(time.Second))
+		}
 	}
 	for _, z := range unasked {
-		z.weather.question.due = due
-		z.weather.question.note(p)
+		z.weather[role].question.due = due
+		z.weather[role].question.note(p)
 	}
 }
 
-// logWeatherProblem logs what is wrong with an answer, once.
-func (a *asker) logWeatherProblem(ctx context.Context, text string) {
-	if text != "" && text != a.weather.logged {
-		log.FromContext(ctx).Info("weather: "+text, "source", a.source.weather.kind)
-		a.weather.logged = text
-	}
+// weatherAnswer is what a source says of a zone.
+type weatherAnswer struct {
+	source  provider.WeatherDescription
+	reading provider.WeatherReading
+	err     error
+	where   string // points, or an area
+	isGuess bool   // no policy names the source: it may not know the zone
 }
 
-// findWeatherSource makes the source, with the key of the Secret if there is one.
-func (a *asker) findWeatherSource(ctx context.Context) {
-	now, of := a.exporter.Clock.Now(), a.source.weather
-	if now.Before(a.weather.keyDue) || of.secret == "" && a.weather.source != nil {
+// problem returns what is wrong with an answer. It is the zero problem if nothing is.
+func (w weatherAnswer) problem(role weatherRole) problem {
+	switch {
+	case w.err != nil:
+		p := problemOf(w.err)
+		p.text = role.String() + ": " + p.text
+		return p
+	case w.reading.Problem != "":
+		text := role.String() + ": " + w.reading.Problem
+		return problem{text, text}
+	}
+	return problem{}
+}
+
+// askSource asks a source for the weather of points, or of an area. areas has the answers of the round, since
+// several zones may be in an area.
+func askSource(ctx context.Context, source provider.WeatherSource, role weatherRole, zone, where string, areas map[string]weatherAnswer) weatherAnswer {
+	answer := weatherAnswer{source: source.DescribeWeather()}
+	if role == ofSky {
+		var points []provider.Point
+		if points, answer.err = provider.ParsePoints(where); answer.err == nil {
+			answer.reading, answer.err = source.Weather(ctx, zone, points)
+		}
+		return answer
+	}
+	if where == "" {
+		answer.err = fmt.Errorf("nobody is known who forecasts wind and sun for the zone %.40q: %w", zone, provider.ErrUnknownZone)
+		return answer
+	}
+	if known, ok := areas[where]; ok {
+		return known
+	}
+	answer.reading, answer.err = source.Weather(ctx, where, nil)
+	areas[where] = answer
+	return answer
+}
+
+// findWeatherSources makes the sources of a role, with the key of the Secret if there is one.
+func (a *asker) findWeatherSources(ctx context.Context, role weatherRole) {
+	now, of, w := a.exporter.Clock.Now(), a.source.weather[role], &a.weather[role]
+	if now.Before(w.keyDue) || of.secret == "" && len(w.sources) > 0 {
 		return
 	}
 	var k key
 	if of.secret != "" {
 		var err error
-		a.weather.keyDue = now.Add(secretInterval)
+		w.keyDue = now.Add(secretInterval)
 		if k, err = readKey(ctx, a.exporter.APIReader, a.exporter.Namespace, of.secret, provider.TypeHTTP); err != nil {
 			log.FromContext(ctx).Error(err, "cannot read a Secret", "secret", of.secret)
 			return
 		}
-		if a.weather.source != nil && k.problem == "" && k.digest == a.weather.usedKey {
+		if len(w.sources) > 0 && k.problem == "" && k.digest == w.usedKey {
 			return
 		}
 	}
-	a.makeWeatherSource(k)
+	a.useWeatherKey(role, k)
 }
 
-// makeWeatherSource makes the source anew. All weather is due at once with another key.
-func (a *asker) makeWeatherSource(k key) {
-	made, err := provider.WeatherSource(nil), error(nil)
+// useWeatherKey makes the sources of a role anew. All weather is due at once with another key.
+func (a *asker) useWeatherKey(role weatherRole, k key) {
+	var made map[provider.WeatherType]provider.WeatherSource
 	if k.problem == "" {
-		if made, err = provider.NewWeather(a.source.weather.config(k.credentials.Key, a.exporter.optionsOf(provider.Type(a.source.weather.kind)))); err != nil {
-			k.problem = "the source of weather cannot be used: " + err.Error()
+		var err error
+		if made, err = a.exporter.makeWeatherSources(a.source.weather[role], k.credentials.Key); err != nil {
+			k.problem = fmt.Sprintf("the source of %s cannot be used: %v", role, err)
 		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	w := &a.weather[role]
 	for _, z := range a.zones {
-		if a.weather.usedKey != k.digest {
-			z.weather.question.due = a.exporter.Clock.Now()
+		of := &z.weather[role]
+		if w.usedKey != k.digest {
+			of.question.due = a.exporter.Clock.Now()
 		}
-		if made != nil && len(z.weather.hours) > 0 { // of an earlier run
-			z.weather.credit = made.DescribeWeather().Attribution
+		if source := made[a.kindFor(role, z)]; source != nil && len(of.hours) > 0 { // of an earlier run
+			of.credit = source.DescribeWeather().Attribution
 		}
 	}
-	a.hasNews = a.hasNews || a.weather.problem != k.problem
-	a.weather.source, a.weather.usedKey, a.weather.problem = made, k.digest, k.problem
+	a.hasNews = a.hasNews || w.problem != k.problem
+	w.sources, w.usedKey, w.problem = made, k.digest, k.problem
+}
+
+// makeWeatherSources makes a source, or all those of which [anyOperator] chooses.
+func (e *Exporter) makeWeatherSources(of weatherSource, key provider.Secret) (map[provider.WeatherType]provider.WeatherSource, error) {
+	kinds := []provider.WeatherType{of.kind}
+	if of.kind == anyOperator {
+		kinds = []provider.WeatherType{provider.WeatherEnergyCharts, provider.WeatherEnerginet, provider.WeatherElexon}
+	}
+	made := map[provider.WeatherType]provider.WeatherSource{}
+	for _, kind := range kinds {
+		config := of.config(key, e.optionsOf(provider.Type(kind)))
+		config.Type = kind
+		source, err := provider.NewWeather(config)
+		if err != nil {
+			return nil, err
+		}
+		made[kind] = source
+	}
+	return made, nil
 }
 
 // zonesWithoutWeather returns the zones for which weather is due, the one that waits longest first.
-func (a *asker) zonesWithoutWeather() []*zone {
+func (a *asker) zonesWithoutWeather(role weatherRole) []*zone {
 	now := a.exporter.Clock.Now()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var due []*zone
 	for _, z := range a.zones {
-		if z.weather.question.isDue(now) || z.weather.points != "" && z.weather.points != a.pointsOfZoneLocked(z) {
+		w := &z.weather[role]
+		if a.kindFor(role, z) != "" && (w.question.isDue(now) || w.where != "" && w.where != a.whereOfLocked(role, z)) {
 			due = append(due, z)
 		}
 	}
 	slices.SortFunc(due, func(x, y *zone) int {
-		return cmp.Or(x.weather.question.due.Compare(y.weather.question.due), strings.Compare(x.name, y.name))
+		return cmp.Or(x.weather[role].question.due.Compare(y.weather[role].question.due), strings.Compare(x.name, y.name))
 	})
 	return due
 }
 
-func (a *asker) pointsOfZone(z *zone) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.pointsOfZoneLocked(z)
+// kindFor returns whom to ask for the weather of a zone; "" is nobody.
+func (a *asker) kindFor(role weatherRole, z *zone) provider.WeatherType {
+	if kind := a.source.weather[role].kind; kind != anyOperator {
+		return kind
+	}
+	return provider.WeatherType(region.Operator(region.Area(string(a.source.kind), z.name)))
 }
 
-// pointsOfZoneLocked returns the points of a zone: those of the first policy that names any, or else
-// those of the table. The caller holds a.mu.
-func (a *asker) pointsOfZoneLocked(z *zone) string {
-	policies := make([]string, 0, len(a.books))
-	for policy := range a.books {
-		policies = append(policies, policy)
+func (a *asker) whereOf(role weatherRole, z *zone) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.whereOfLocked(role, z)
+}
+
+// whereOfLocked returns where the weather of a zone counts: its area, or its points. Points are those of
+// the first policy that names any, or else those of the table. The caller holds a.mu.
+func (a *asker) whereOfLocked(role weatherRole, z *zone) string {
+	if role == ofShares {
+		return region.Area(string(a.source.kind), z.name)
 	}
-	slices.Sort(policies)
-	for _, policy := range policies {
+	for _, policy := range slices.Sorted(maps.Keys(a.books)) {
 		for _, p := range a.books[policy].places {
 			if p.zone == z.name && p.points != "" {
 				return p.points
@@ -204,51 +323,95 @@ func (a *asker) pointsOfZoneLocked(z *zone) string {
 	return region.WeatherPoints(string(a.source.kind), z.name)
 }
 
-// nextWeather returns when weather is due next; zero if never.
-func (a *asker) nextWeather(now time.Time) (next time.Time) {
-	if a.source.weather.kind == "" {
-		return next
-	}
-	if a.weather.source == nil {
-		return a.weather.keyDue
-	}
-	for _, z := range a.zones {
-		if due := later(z.weather.question.due, now); next.IsZero() || due.Before(next) {
-			next = due
+// makeWeatherDue makes all due. The caller holds a.mu.
+func (a *asker) makeWeatherDue() {
+	for role := range weatherRoles {
+		a.weather[role].keyDue = time.Time{}
+		for _, z := range a.zones {
+			z.weather[role].question.due = time.Time{}
 		}
 	}
-	return next
 }
 
-// receiveWeather takes over the weather of a zone, or notes why there is none.
-func (z *zone) receiveWeather(r provider.WeatherReading, err error, points string, d provider.WeatherDescription, now time.Time) {
-	z.weather.points = points
-	if err != nil {
-		p := problemOf(err)
-		p.text = "weather: " + p.text
-		z.weather.question.fail(now, firstPause, maxPause, p)
-		return
+// eachWeatherDue calls back with when weather is due. The caller holds a.mu.
+func (a *asker) eachWeatherDue(due func(time.Time)) {
+	for role := range weatherRoles {
+		hasSource := len(a.weather[role].sources) > 0
+		if !hasSource && a.source.weather[role].secret != "" {
+			due(a.weather[role].keyDue)
+		}
+		for _, z := range a.zones {
+			if hasSource && a.kindFor(role, z) != "" {
+				due(z.weather[role].question.due)
+			}
+		}
 	}
-	var p problem
-	if r.Problem != "" {
-		p = problem{"weather: " + r.Problem, "weather: " + r.Problem}
-	}
-	z.weather.question.succeed(now.Add(d.Rhythm), p)
-	z.weather.credit = d.Attribution
-	z.weather.hours, z.weather.received = recentWeather(r.Weather, now), now.UTC()
 }
 
-// restoreWeather takes over the weather of an earlier run. The source is not asked again at once, however
-// often the program starts.
-func (z *zone) restoreWeather(hours forecast.Weather, received, now time.Time) {
-	z.weather.hours, z.weather.received = hours, received
-	if !received.IsZero() && !received.After(now) {
-		z.weather.question.due = received.Add(minWeatherAge)
+// weatherOf returns what all sources say of the weather of a zone. The caller holds a.mu.
+func (a *asker) weatherOf(z *zone) forecast.Weather {
+	var all []forecast.Weather
+	for role := range weatherRoles {
+		if a.source.weather[role].kind != "" {
+			all = append(all, z.weather[role].hours)
+		}
 	}
+	return forecast.JoinWeather(all...)
+}
+
+// weatherReceived returns when a source has last told the weather; zero if none has.
+func (z *zone) weatherReceived() (last time.Time) {
+	for _, w := range z.weather {
+		if len(w.hours) > 0 {
+			last = later(last, w.received)
+		}
+	}
+	return last
 }
 
 // minWeatherAge is how old the weather of an earlier run is at least when its source is asked again.
 const minWeatherAge = 10 * time.Minute
+
+// restoreWeather takes over the weather of an earlier run. Each value is of the source that is asked for it
+// now, so that what the source says later replaces it. No source is asked again at once, however often the
+// program starts.
+func (a *asker) restoreWeather(z *zone, all forecast.Weather, received, now time.Time) {
+	z.weather[ofSky].hours = all
+	if a.source.weather[ofShares].kind != "" {
+		z.weather[ofSky].hours = nil
+		for _, hour := range all {
+			sky, shares := hour, forecast.UnknownWeather(hour.Start)
+			shares.WindShare, shares.SolarShare = hour.WindShare, hour.SolarShare
+			sky.WindShare, sky.SolarShare = math.NaN(), math.NaN()
+			z.weather[ofSky].hours, z.weather[ofShares].hours = append(z.weather[ofSky].hours, sky), append(z.weather[ofShares].hours, shares)
+		}
+	}
+	for role := range z.weather {
+		if w := &z.weather[role]; len(w.hours) > 0 {
+			w.received = received
+			if !received.IsZero() && !received.After(now) {
+				w.question.due = received.Add(minWeatherAge)
+			}
+		}
+	}
+}
+
+// receiveWeather takes over the weather of a zone, or notes why there is none. Nothing is wrong if a source
+// that no policy names has never known the zone.
+func (z *zone) receiveWeather(role weatherRole, answer weatherAnswer, now time.Time) {
+	w, p := &z.weather[role], answer.problem(role)
+	w.where = answer.where
+	switch {
+	case answer.err == nil:
+		w.question.succeed(now.Add(answer.source.Rhythm), p)
+		w.credit = answer.source.Attribution
+		w.hours, w.received = recentWeather(answer.reading.Weather, now), now.UTC()
+	case answer.isGuess && isOfTheZone(answer.err) && w.credit == "":
+		w.question.fail(now, firstPastPause, maxPastPause, problem{})
+	default:
+		w.question.fail(now, firstPause, maxPause, p)
+	}
+}
 
 // recentWeather leaves out what no model keeps.
 func recentWeather(w forecast.Weather, now time.Time) forecast.Weather {

@@ -34,10 +34,10 @@ func TestPointsOfAPolicyComeBeforeThoseOfTheTable(t *testing.T) {
 		"a": {target: target{places: []place{{zone: "DE"}}}},
 		"b": {target: target{places: []place{{zone: "DE", points: own}, {zone: "FR"}}}},
 	}}
-	if got := a.pointsOfZone(&zone{name: "DE"}); got != own {
+	if got := a.whereOf(ofSky, &zone{name: "DE"}); got != own {
 		t.Errorf("DE: got %q, want those of the policy", got)
 	}
-	if got, err := provider.ParsePoints(a.pointsOfZone(&zone{name: "FR"})); len(got) < 5 || err != nil {
+	if got, err := provider.ParsePoints(a.whereOf(ofSky, &zone{name: "FR"})); len(got) < 5 || err != nil {
 		t.Errorf("FR: got %v, %v, want those of the table", got, err)
 	}
 }
@@ -48,15 +48,15 @@ func TestAFailureOfTheWeatherKeepsTheOldWeather(t *testing.T) {
 	z := &zone{name: "DE", attribution: "Data: somebody"}
 	d := provider.WeatherDescription{Rhythm: 2 * time.Hour, Attribution: "Weather: somebody"}
 	weather := forecast.Weather{{Start: now.Add(-retention - time.Hour)}, {Start: now, WindSpeed: 7}}
-	z.receiveWeather(provider.WeatherReading{Weather: weather}, nil, "54,9", d, now)
-	if len(z.weather.hours) != 1 || z.weather.question.isDue(now.Add(d.Rhythm-time.Second)) || !z.weather.question.isDue(now.Add(d.Rhythm)) {
+	z.receiveWeather(ofSky, weatherAnswer{source: d, reading: provider.WeatherReading{Weather: weather}, where: "54,9"}, now)
+	if q := z.weather[ofSky].question; len(z.weather[ofSky].hours) != 1 || q.isDue(now.Add(d.Rhythm-time.Second)) || !q.isDue(now.Add(d.Rhythm)) {
 		t.Errorf("got %+v, want the hour that counts, and the next question after %v", z.weather, d.Rhythm)
 	}
 	if got, want := z.details().Attribution, "Data: somebody; Weather: somebody"; got != want {
 		t.Errorf("attribution %q, want %q", got, want)
 	}
-	z.receiveWeather(provider.WeatherReading{}, provider.ErrNoData, "54,9", d, now.Add(d.Rhythm))
-	if len(z.weather.hours) != 1 || !strings.HasPrefix(z.details().Problem, "weather: ") {
+	z.receiveWeather(ofSky, weatherAnswer{source: d, err: provider.ErrNoData, where: "54,9"}, now.Add(d.Rhythm))
+	if len(z.weather[ofSky].hours) != 1 || !strings.HasPrefix(z.details().Problem, "weather: ") {
 		t.Errorf("got %+v and the problem %q, want the old weather and a problem", z.weather, z.details().Problem)
 	}
 }

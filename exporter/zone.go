@@ -45,7 +45,7 @@ type zone struct {
 	// nothing else.
 	begun forecast.Slot
 
-	weather zoneWeather
+	weather [weatherRoles]zoneWeather
 	second  zoneSecond
 	// saidNoPast says that the provider has answered, and knew nothing of the past.
 	saidNoPast bool
@@ -254,13 +254,14 @@ func (z *zone) details() forecast.Details {
 	if !z.forecast.IsEmpty() {
 		d.Issued = z.issued
 	}
-	if len(z.weather.hours) > 0 {
-		d.WeatherReceived = z.weather.received
+	d.WeatherReceived = z.weatherReceived()
+	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text)
+	for _, w := range z.weather {
+		if w.credit != "" && !strings.Contains(d.Attribution, w.credit) {
+			d.Attribution = strings.TrimPrefix(d.Attribution+"; "+w.credit, "; ")
+		}
+		d.Problem = cmp.Or(d.Problem, w.question.problem.text)
 	}
-	if z.weather.credit != "" {
-		d.Attribution = strings.TrimPrefix(d.Attribution+"; "+z.weather.credit, "; ")
-	}
-	d.Problem = cmp.Or(z.expected.problem.text, z.recent.problem.text, z.weather.question.problem.text)
 	if d.Problem == "" && !z.hasPast() {
 		d.Problem = z.past.problem.text
 	}

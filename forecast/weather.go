@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -37,6 +38,26 @@ func (w *WeatherHour) values() [weatherValues]*float64 {
 // hour, the last that is known counts.
 type Weather []WeatherHour
 
+// JoinWeather returns in order of time what several say of the weather of a location. Of several values of
+// an hour, the last that is known counts.
+func JoinWeather(all ...Weather) Weather {
+	var joined Weather
+	sorted := slices.SortedStableFunc(slices.Values(slices.Concat(all...)), func(a, b WeatherHour) int { return cmp.Compare(hourOf(a.Start), hourOf(b.Start)) })
+	for _, given := range sorted {
+		if n := len(joined); n == 0 || hourOf(joined[n-1].Start) != hourOf(given.Start) {
+			joined = append(joined, given)
+			continue
+		}
+		into := joined[len(joined)-1].values()
+		for i, value := range given.conditions() {
+			if !math.IsNaN(value) {
+				*into[i] = *given.values()[i]
+			}
+		}
+	}
+	return joined
+}
+
 // weatherValues is how many values the weather of an hour has, and skyValues how many of them come first
 // that nobody needs an operator for.
 const weatherValues, skyValues = 5, 3
@@ -53,6 +74,12 @@ type conditions [weatherValues]float64
 // a little below zero at night.
 func weatherBounds() [weatherValues][2]float64 {
 	return [...][2]float64{{0, 150}, {-100, 70}, {-50, 2000}, {0, 10}, {0, 10}}
+}
+
+// IsKnown reports whether any value of the hour is known.
+func (w WeatherHour) IsKnown() bool {
+	values := w.values()
+	return slices.ContainsFunc(values[:], func(value *float64) bool { return !math.IsNaN(*value) })
 }
 
 // Believed returns the hour without the values that no weather has: they are unknown.

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // weatherAt is an hour whose shares nobody knows.
@@ -392,5 +395,27 @@ func TestWeatherOfAnOlderProgramIsRestored(t *testing.T) {
 	}
 	if got, want := again.sky.weather.at(hourOf(now)-1), m.sky.weather.at(hourOf(now)-1); fmt.Sprint(got) != fmt.Sprint(want) || len(again.sky.outlooks) != len(m.sky.outlooks) {
 		t.Errorf("the weather is %v and there are %d outlooks, want %v and %d", got, len(again.sky.outlooks), want, len(m.sky.outlooks))
+	}
+}
+
+func TestAnUnknownValueNeverReplacesAKnownOne(t *testing.T) {
+	t.Parallel()
+	at, nan := time.Date(2026, time.November, 27, 12, 0, 0, 0, time.UTC), math.NaN()
+	sky := Weather{{at.Add(time.Hour), 8, nan, nan, nan, nan}, {at, 7, 3, nan, 0.1, nan}}
+	shares := Weather{{at.Add(59 * time.Minute), nan, math.Inf(1), nan, 0.4, 0.2}, {at.Add(-time.Hour), nan, nan, nan, 0.3, nan}}
+	want := Weather{{at.Add(-time.Hour), nan, nan, nan, 0.3, nan}, {at, 7, 3, nan, 0.4, 0.2}, {at.Add(time.Hour), 8, nan, nan, nan, nan}}
+	if diff := cmp.Diff(want, JoinWeather(sky, shares), cmpopts.EquateNaNs()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	encoded, err := encodeWeather(map[string]Weather{"DE": append(sky, shares...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := decodeWeather(encoded)
+	if diff := cmp.Diff(want, decoded["DE"], cmpopts.EquateNaNs()); diff != "" || err != nil {
+		t.Errorf("as published: %v (-want +got)\n%s", err, diff)
+	}
+	if joined := JoinWeather(nil, Weather{}); len(joined) != 0 {
+		t.Errorf("of nothing: got %v", joined)
 	}
 }

@@ -57,8 +57,7 @@ func encodeWeather(weather map[string]Weather) ([]byte, error) {
 // left out.
 func (w Weather) run(location string) weatherRun {
 	run := weatherRun{Location: location}
-	sorted := slices.SortedStableFunc(slices.Values(w), func(a, b WeatherHour) int { return a.Start.Compare(b.Start) })
-	for _, given := range sorted {
+	for _, given := range JoinWeather(w) {
 		if run.Start.IsZero() {
 			run.Start = startOf(hourOf(given.Start))
 		}

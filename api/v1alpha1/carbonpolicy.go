@@ -200,6 +200,7 @@ type Bucket struct {
 // ForecastSource says where the forecast comes from, and how long it can be used.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.weather) || has(self.provider)",message="weather needs provider, which tells how the intensity was"
+// +kubebuilder:validation:XValidation:rule="!has(self.renewables) || has(self.provider)",message="renewables needs provider, which tells how the intensity was"
 // +kubebuilder:validation:XValidation:rule="!has(self.actuals) || has(self.provider)",message="actuals needs provider, whose past it completes"
 // +kubebuilder:validation:XValidation:rule="!has(self.actuals) || !has(self.provider) || !has(self.actuals.type) || self.actuals.type != self.provider.type",message="must have an actuals.type other than provider.type: actuals is who else knows how the intensity was"
 type ForecastSource struct {
@@ -217,6 +218,13 @@ type ForecastSource struct {
 	// a forecast, only one that knows the past. With a forecast of the provider, both count.
 	// +optional
 	Weather *WeatherSource `json:"weather,omitempty"`
+
+	// renewables is whose forecast of wind and solar power counts. Operators of grids publish for each
+	// hour how much wind and sun will supply, and how much power will be used. Gridlatch learns how the
+	// intensity answers to these shares, alone or together with the weather, and makes a forecast of its
+	// own. {} asks whoever covers the location.
+	// +optional
+	Renewables *RenewablesSource `json:"renewables,omitempty"`
 
 	// actuals is who else knows how the intensity was. Plans are worse the later the provider tells how
 	// the intensity was: for hours that the provider does not know yet, or never knew, Gridlatch takes the

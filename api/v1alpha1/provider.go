@@ -76,11 +76,30 @@ type WeatherSource struct {
 	AcceptNonCommercial bool `json:"acceptNonCommercial,omitempty"`
 	// url is for the type HTTP. It answers with CSV that has the columns timestamp, wind_speed_10m (in
 	// m/s), temperature_2m (in degrees Celsius) and shortwave_radiation (in W/m2), or with what MET
-	// Norway or Open-Meteo answer. {zone} stands for the zone.
+	// Norway or Open-Meteo answer. The CSV may also have the columns wind_share and solar_share, which
+	// renewables explains: 0.4 is 40 %. {zone} stands for the zone.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+([/?][^#\s]*)?$`
 	URL string `json:"url,omitempty"`
+}
+
+// RenewablesSource is whose forecast of wind and solar power counts.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.baseURL) || (has(self.type) && self.type != 'Auto')",message="must have a type other than Auto with baseURL"
+type RenewablesSource struct {
+	// type names who publishes the forecasts of the operators of the grid. None of them needs a key.
+	// EnergyCharts covers most of Europe, Energinet Denmark, and Elexon Great Britain. Auto is the one
+	// of them that covers the location. For a location that nobody covers, Auto asks nobody.
+	// +optional
+	// +kubebuilder:default=Auto
+	// +kubebuilder:validation:Enum=Auto;EnergyCharts;Energinet;Elexon
+	Type string `json:"type,omitempty"`
+	// baseURL is the address to ask, if Gridlatch asks through a gateway or asks a server of your own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:Pattern=`^https?://[^/?#@\s]+(/[^?#\s]*)?$`
+	BaseURL string `json:"baseURL,omitempty"`
 }
 
 // ActualsSource is who else knows how the intensity was.

@@ -37,6 +37,9 @@ func newFetch(e env) *cobra.Command {
   issued,timestamp,intensity  of the forecast as it is now, as simulate --forecast reads it
   issued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation
                               of the weather as it is expected now, as simulate --weather reads it
+  issued,timestamp,wind_share,solar_share
+                              of wind and sun as the operator of the grid expects them, and expected
+                              them on the days before: shares of the load, for simulate --weather, too
 
 A timestamp is the beginning of a slot, in UTC. The intensity is in gCO2eq/kWh. With
 -o json, the output is the array of the carbon-intensity exporter, as plan reads it.
@@ -59,6 +62,10 @@ the past can be fetched, this part is printed, and the exit code is 3.
   # The weather where the wind farms are; once a day, this makes a file for simulate --weather
   kubectl gridlatch fetch --weather met-norway --zone DE --provider energy-charts
 
+  # What the operators expected of wind and sun; and what is that worth?
+  kubectl gridlatch fetch --weather energy-charts --zone DE > DE.shares.csv
+  kubectl gridlatch simulate --actual DE.actual.csv --weather DE.shares.csv
+
   # With a key
   ELECTRICITY_MAPS_TOKEN=$(pass show electricity-maps) kubectl gridlatch fetch --provider electricity-maps --zone DE
   kubectl gridlatch fetch --provider watttime --zone CAISO_NORTH --key-file watttime.txt`,
@@ -68,7 +75,7 @@ the past can be fetched, this part is printed, and the exit code is 3.
 	cmd.Flags().SortFlags = false
 	f.provider.bind(cmd)
 	f.span.bind(cmd.Flags())
-	cmd.Flags().StringVar(&f.weather.source, "weather", "", "fetch the weather from met-norway or open-meteo, in place of the intensity")
+	cmd.Flags().StringVar(&f.weather.source, "weather", "", "fetch the weather from met-norway or open-meteo, or what energy-charts, energinet or elexon\nexpect of wind and sun, in place of the intensity")
 	cmd.Flags().BoolVar(&f.weather.isNonCommercial, "non-commercial", false, "weather of open-meteo: your use is not commercial; otherwise GRIDLATCH_KEY has your key")
 	cmd.Flags().StringVar(&f.weather.points, "points", "", "weather: where it counts, as LATITUDE,LONGITUDE;… (default: a table of the zones)")
 	cmd.Flags().BoolVar(&f.isForecast, "forecast", false, "fetch the forecast as it is now, in place of the past")

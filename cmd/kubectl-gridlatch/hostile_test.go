@@ -227,11 +227,18 @@ func hostileFiles(t *testing.T) files {
 // below /error only an error.
 func hostileProvider(t *testing.T, quoted []byte) string {
 	t.Helper()
-	whole := energyCharts(parse(t, evening))
+	now, hostile := parse(t, evening), json.RawMessage(quoted)
+	whole := energyCharts(now)
 	return serveGrid(t, func(w http.ResponseWriter, r *http.Request) any {
-		if strings.HasPrefix(r.URL.Path, "/error") {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, "/error"):
 			w.WriteHeader(http.StatusBadRequest)
-			return map[string]any{"message": json.RawMessage(quoted)}
+			return map[string]any{"message": hostile}
+		case strings.HasPrefix(path, "/public_power_forecast"):
+			return map[string]any{"unix_seconds": []any{hostile, now.Unix()}, "forecast_values": []any{hostile, 5}}
+		case strings.HasPrefix(path, "/forecast"): // of Elexon
+			row := map[string]any{"startTime": evening, "publishTime": hostile, "psrType": "Solar", "quantity": 5}
+			return map[string]any{"data": []any{hostile, row, map[string]any{"startTime": evening, "psrType": "Solar", "quantity": 5}}}
 		}
 		document := whole(w, r).(map[string]any)
 		values, err := json.Marshal(document["co2eq"])
@@ -296,6 +303,9 @@ func commandLines(f files) map[string][][]string {
 			{"--provider", "energy-charts", "--zone", "DE", "--weather", "met-norway", "--base-url", f.provider}, {"--provider", "energy-charts", "--zone", "DE", "--weather", hostileText},
 			{"--provider", "energy-charts", "--zone", "DE", "--weather", "open-meteo", "--base-url", f.provider + "/error"}, {"--weather", "met-norway", "--points", hostileText},
 			{"--provider", "energy-charts", "--zone", hostileText, "--weather", "met-norway"},
+			{"--weather", "energy-charts", "--zone", "DE", "--base-url", f.provider}, {"--weather", "energy-charts", "--zone", "DE", "--base-url", f.provider + "/error"},
+			{"--weather", "elexon", "--zone", "GB", "--base-url", f.provider},
+			{"--weather", "energinet", "--zone", hostileText},
 			{"--provider", hostileText}, {"--provider", "mock", "--region", hostileText}, {"--region", hostileText}, {"--provider", "mock", "--zone", "X", "--since", hostileText},
 			{"--provider", "energy-charts", "--zone", "X", "--base-url", hostileText}, {"--provider", "watttime", "--zone", "X", "--key-file", hostileText},
 			{"--provider", "mock", "--zone", "X", "--file", f.missing}, {"--provider", "mock", "--zone", "X", "-o", hostileText}, {"--provider", "mock", "--zone", "X", "--kind", hostileText},

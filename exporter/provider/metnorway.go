@@ -150,7 +150,7 @@ func parseMETNorway(body []byte, into *weatherTally) (issued time.Time, err erro
 			continue // it costs that hour only
 		}
 		now := element.Data.Instant.Details
-		hours = append(hours, pointHour{element.Time, now.WindSpeed, now.Temperature, nil})
+		hours = append(hours, pointHour{start: element.Time, wind: now.WindSpeed, temperature: now.Temperature})
 	}
 	for _, hour := range into.withinGaps(hours, metNorwayGap) {
 		into.add(hour)

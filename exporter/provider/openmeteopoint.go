@@ -125,7 +125,7 @@ func (p *openMeteoPoint) tally(into *weatherTally) error {
 	}
 	for i, raw := range hourly.Time {
 		if start, ok := p.time(raw); ok {
-			into.add(pointHour{start, wind.at(i), hourly.Air.at(i), hourly.Radiation.at(i)})
+			into.add(pointHour{start: start, wind: wind.at(i), temperature: hourly.Air.at(i), radiation: hourly.Radiation.at(i)})
 		}
 	}
 	return nil

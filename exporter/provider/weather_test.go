@@ -167,6 +167,10 @@ func TestWeatherFromAURLOfOnesOwn(t *testing.T) {
 			"\ufeffissued,timestamp,wind_speed_10m,temperature_2m,shortwave_radiation\n2026-11-26T00:00:00Z,2026-11-26T12:00:00Z,5,3,\n,2026-11-26T13:00:00Z,x,4,20\nbroken\n",
 			forecast.Weather{weatherAt(12, 5, 3, nan), weatherAt(13, nan, 4, 20)},
 		},
+		"shares of the load by quarters of an hour": {
+			"solar_share,timestamp,wind_share\n0.1,2026-11-26T12:00:00Z,0.5\n0.3,2026-11-26T12:15:00Z,\n,2026-11-26T13:00:00Z,1.2\n",
+			forecast.Weather{sharesAt(12, 0.5, 0.2), sharesAt(13, 1.2, nan)},
+		},
 		"MET Norway":        {fmt.Sprintf(metNorwayBody, 6), forecast.Weather{weatherAt(12, 6, 4.5, nan), weatherAt(13, 8, nan, nan), weatherAt(18, nan, nan, nan)}},
 		"one of Open-Meteo": {fmt.Sprintf(`{"hourly":{"time":[%d],"wind_speed_10m":[5]}}`, at(12, 0).Unix()), forecast.Weather{weatherAt(12, 5, nan, nan)}},
 	} {
@@ -223,6 +227,7 @@ func FuzzWeather(f *testing.F) {
 	f.Add([]byte(`{"error":true,"reason":"x"}`))
 	f.Add([]byte(`{"utc_offset_seconds":-9223372036854775808,"hourly_units":{"wind_speed_10m":"kn"},"hourly":{"time":["2026-11-26T12:00",null],"wind_speed_10m":["x",1e308]}}`))
 	f.Add([]byte(`{"properties":{"timeseries":[{"time":"2026-11-26T18:00:00Z","data":{"instant":{"details":{"wind_speed":5}}}},{"time":"2026-11-26T12:00:00Z","data":{"instant":{"details":{"wind_speed":1e308}}}}]}}`))
+	f.Add([]byte("timestamp,wind_share,solar_share\n2026-11-26T12:00:00Z,NaN,1e300\n"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := parseWeather(body, noon)
 		if err == nil && (len(r.Weather) == 0 || len(r.Weather) > maxWeatherHours) {

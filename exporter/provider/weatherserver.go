@@ -80,28 +80,31 @@ func parseWeather(body []byte, now time.Time) (WeatherReading, error) {
 }
 
 // weatherColumns are the names of the columns of CSV, by what they have. The first name is the usual one.
-func weatherColumns() [4][]string {
-	return [4][]string{
+func weatherColumns() [6][]string {
+	return [6][]string{
 		{"timestamp", "time", "datetime"},
 		{"wind_speed_100m", "wind_speed_10m", "wind_speed"},
 		{"temperature_2m", "temperature", "air_temperature"},
 		{"shortwave_radiation", "solar_radiation", "ghi"},
+		{"wind_share"},
+		{"solar_share"},
 	}
 }
 
-// parseWeatherCSV reads the columns timestamp and wind_speed_10m, temperature_2m or
-// shortwave_radiation, in any order, among others. A cell that is no number is unknown.
+// parseWeatherCSV reads the column timestamp and one or more of wind_speed_10m, temperature_2m,
+// shortwave_radiation, wind_share and solar_share, in any order, among others. A cell that is no number is
+// unknown.
 func parseWeatherCSV(body []byte, now time.Time) (WeatherReading, error) {
 	rows, header, err := readHeader(body)
 	if err != nil {
 		return WeatherReading{}, err
 	}
-	columns := [4]int{}
+	columns := [6]int{}
 	for i, names := range weatherColumns() {
 		columns[i] = slices.IndexFunc(header, func(cell string) bool { return slices.Contains(names, strings.ToLower(strings.TrimSpace(cell))) })
 	}
-	if columns[0] < 0 || max(columns[1], columns[2], columns[3]) < 0 {
-		return WeatherReading{}, fmt.Errorf("%w: the first line is %.40q: want JSON, or CSV with the columns timestamp,wind_speed_10m,temperature_2m,shortwave_radiation",
+	if columns[0] < 0 || slices.Max(columns[1:]) < 0 {
+		return WeatherReading{}, fmt.Errorf("%w: the first line is %.40q: want JSON, or CSV with the columns timestamp,wind_speed_10m,temperature_2m,shortwave_radiation,wind_share,solar_share",
 			ErrUnreadable, strings.Join(header, ","))
 	}
 	all := newWeatherTally(now)
@@ -117,7 +120,9 @@ func parseWeatherCSV(body []byte, now time.Time) (WeatherReading, error) {
 			return WeatherReading{}, fmt.Errorf("%w: CSV: %w", ErrUnreadable, err)
 		}
 		if at, err := forecast.ParseTime(cellAt(row, columns[0])); err == nil {
-			all.add(pointHour{at, numberAt(row, columns[1]), numberAt(row, columns[2]), numberAt(row, columns[3])})
+			all.add(pointHour{
+				at, numberAt(row, columns[1]), numberAt(row, columns[2]), numberAt(row, columns[3]), numberAt(row, columns[4]), numberAt(row, columns[5]),
+			})
 		}
 	}
 	return all.reading()

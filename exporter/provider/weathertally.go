@@ -34,9 +34,10 @@ func newWeatherTally(now time.Time) *weatherTally {
 type pointHour struct {
 	start                        time.Time
 	wind, temperature, radiation *float64
+	windShare, solarShare        *float64 // of the load
 }
 
-type weatherSums struct{ wind, temperature, radiation meanValue }
+type weatherSums struct{ wind, temperature, radiation, windShare, solarShare meanValue }
 
 // A meanValue is the sum of the values that are known, and their number.
 type meanValue struct {
@@ -75,10 +76,13 @@ func (t *weatherTally) add(h pointHour) {
 	}
 	believed := forecast.UnknownWeather(start)
 	believed.WindSpeed, believed.Temperature, believed.SolarRadiation = orNaN(h.wind), orNaN(h.temperature), orNaN(h.radiation)
+	believed.WindShare, believed.SolarShare = orNaN(h.windShare), orNaN(h.solarShare)
 	believed = believed.Believed()
 	sums.wind.add(&believed.WindSpeed)
 	sums.temperature.add(&believed.Temperature)
 	sums.radiation.add(&believed.SolarRadiation)
+	sums.windShare.add(&believed.WindShare)
+	sums.solarShare.add(&believed.SolarShare)
 }
 
 func orNaN(value *float64) float64 {
@@ -94,6 +98,7 @@ func (t *weatherTally) weather() forecast.Weather {
 	for _, start := range slices.SortedFunc(maps.Keys(t.hours), time.Time.Compare) {
 		hour, mean := t.hours[start], forecast.UnknownWeather(start)
 		mean.WindSpeed, mean.Temperature, mean.SolarRadiation = hour.wind.meanOf(t.points), hour.temperature.meanOf(t.points), hour.radiation.meanOf(t.points)
+		mean.WindShare, mean.SolarShare = hour.windShare.meanOf(t.points), hour.solarShare.meanOf(t.points)
 		all = append(all, mean)
 	}
 	return all
@@ -102,10 +107,7 @@ func (t *weatherTally) weather() forecast.Weather {
 // reading returns what was noted. Without a value, there is an error.
 func (t *weatherTally) reading() (WeatherReading, error) {
 	r := WeatherReading{Weather: t.weather(), Points: t.points}
-	isKnown := func(h forecast.WeatherHour) bool {
-		return !math.IsNaN(h.WindSpeed) || !math.IsNaN(h.Temperature) || !math.IsNaN(h.SolarRadiation)
-	}
-	if !slices.ContainsFunc(r.Weather, isKnown) {
+	if !slices.ContainsFunc(r.Weather, forecast.WeatherHour.IsKnown) {
 		return WeatherReading{}, ErrNoData
 	}
 	if newest := r.Weather[len(r.Weather)-1].Start; newest.Before(t.now.Add(-time.Hour)) {
@@ -149,7 +151,8 @@ func between(a, b pointHour, most int) []pointHour {
 			return &mixed
 		}
 		h := pointHour{
-			a.start.Add(time.Duration(i) * time.Hour), mix(a.wind, b.wind), mix(a.temperature, b.temperature), mix(a.radiation, b.radiation),
+			start: a.start.Add(time.Duration(i) * time.Hour),
+			wind:  mix(a.wind, b.wind), temperature: mix(a.temperature, b.temperature), radiation: mix(a.radiation, b.radiation),
 		}
 		if h.wind != nil || h.temperature != nil || h.radiation != nil {
 			all = append(all, h)

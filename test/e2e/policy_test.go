@@ -125,6 +125,9 @@ func TestAPolicyIsValidated(t *testing.T) {
 		"a second source of nothing":       {"spec: {forecast: {actuals: {}}}", "actuals needs provider, whose past it completes"},
 		"a second source that is first":    {"spec: {forecast: {provider: {type: EnergyCharts}, actuals: {type: EnergyCharts}}}", "must have an actuals.type other than provider.type"},
 		"a second source that is nowhere":  {"spec: {forecast: {provider: {type: Mock}, actuals: {baseURL: \"https://a\"}}}", "must have a type other than Auto with baseURL or zone"},
+		"wind and sun without a provider":  {"spec: {forecast: {renewables: {}}}", "renewables needs provider, which tells how the intensity was"},
+		"an operator that nobody knows":    {"spec: {forecast: {provider: {type: EnergyCharts}, renewables: {type: Oracle}}}", "spec.forecast.renewables.type: Unsupported value: \"Oracle\""},
+		"an address of any operator":       {"spec: {forecast: {provider: {type: EnergyCharts}, renewables: {baseURL: \"https://a\"}}}", "must have a type other than Auto with baseURL"},
 		"a PUE below one":                  {"spec: {accounting: {pue: \"0.9\"}}", "spec.accounting.pue: Invalid value: \"0.9\": must be a decimal number from 1 to 10, such as 1.2"},
 		"a PUE in words":                   {"spec: {accounting: {pue: good}}", "spec.accounting.pue: Invalid value: \"good\": must be a decimal number from 1 to 10, such as 1.2"},
 		"negative grams":                   {"spec: {accounting: {embodiedGramsPerNodeHour: \"-1\"}}", "spec.accounting.embodiedGramsPerNodeHour: Invalid value: \"-1\": must be a decimal number of gCO2eq from 0 to 99999, such as 34.2"},
@@ -174,6 +177,17 @@ func TestEachProviderIsAccepted(t *testing.T) {
 		if _, err := cluster.KubectlInput(t.Context(), manifest, "create", "--dry-run=server", "-f", "-"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestWhoeverCoversTheLocationIsTheOperator(t *testing.T) {
+	p := carbonPolicy(t, "wind-and-sun", "spec: {forecast: {provider: {type: Mock}, renewables: {}}, locations: [{name: XX}]}")
+	if got := p.Spec.Forecast.Renewables; got == nil || got.Type != "Auto" {
+		t.Errorf("got %+v, want the type Auto", got)
+	}
+	p = carbonPolicy(t, "wind-and-sun-of-ones-own", "spec: {forecast: {provider: {type: Mock}, renewables: {type: Elexon, baseURL: \"https://gateway.example.com/elexon\"}}, locations: [{name: XX}]}")
+	if got := p.Spec.Forecast.Renewables.BaseURL; got != "https://gateway.example.com/elexon" {
+		t.Errorf("got the address %q", got)
 	}
 }
 
