@@ -134,8 +134,8 @@ func TestThePastWeatherTrainsAtOnce(t *testing.T) {
 	}
 	m.HearWeather(all, hr(30*day))
 	m.Observe(Slot{hr(30 * day), hr(30*day + 1), g.at(h0 + 30*day)})
-	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.learnedHours < 29*day {
-		t.Errorf("the basis is %s, and the response has learned from %d hours", p.Basis, m.response.learnedHours)
+	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.learnedHours < 29*day || p.LearnedTime < 29*day*time.Hour {
+		t.Errorf("the basis is %s, the response has learned from %d hours, and all from %s", p.Basis, m.response.learnedHours, p.LearnedTime)
 	}
 	sum := 0.0
 	for h := h0 + 30*day; h < h0+32*day; h++ {
