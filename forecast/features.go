@@ -55,6 +55,9 @@ func zeroUnknown(x vector) vector {
 	return x
 }
 
+// forecastFeatureCount is how many features forecastFeatures has without outlooks.
+const forecastFeatureCount = 10
+
 // forecastFeatures looks ahead with forecasts, as they were known lag hours after they came.
 type forecastFeatures struct {
 	past         *past

@@ -47,6 +47,9 @@ type learner struct {
 	beside *learner
 	// besideShare is how much the learner beside this one always counts.
 	besideShare float64
+	// beginner helps until this learner has learned for some days, and is nil then. Only a learner of the
+	// forecasts of a provider has one.
+	beginner *beginner
 }
 
 // moments are weighted sums over samples (x, y).
@@ -103,6 +106,7 @@ func (l *learner) learn(p *past, u hour) {
 		}
 		if x, ok := l.features.at(v, u); ok && x.isWithin(outlierSpreads*spread) {
 			l.sums[leadBucket(lead)][u.ofDay()].add(&x, change, l.sampleScale/(spread*spread))
+			l.teachBeginner(v, u, x, change, spread)
 			learned = true
 		}
 	}
@@ -110,8 +114,24 @@ func (l *learner) learn(p *past, u hour) {
 	if learned {
 		l.learnedHours++
 	}
+	if l.learnedHours >= beginnerHours {
+		l.beginner = nil
+	}
+	if l.beginner != nil {
+		l.beginner.fit()
+	}
 	if u%day == 0 {
 		l.fit()
+	}
+}
+
+// teachBeginner teaches the beginner, if there is one, the change from v to u.
+func (l *learner) teachBeginner(v, u hour, x vector, change, spread float64) {
+	if l.beginner == nil {
+		return
+	}
+	if beside, _ := l.expectedBeside(v, u); math.Abs(beside) <= outlierSpreads*spread {
+		l.beginner.learn(u.since(v), x, beside, change, 1/(spread*spread))
 	}
 }
 
@@ -156,7 +176,7 @@ func (l *learner) fit() {
 			l.sums[k][g].times(1 / l.sampleScale)
 			all.plus(&l.sums[k][g])
 		}
-		prior := l.prior(firsts[k], firsts[k+1])
+		prior := meanPrior(l.features.prior, firsts[k], firsts[k+1])
 		common := all.ridge(pullToPrior*n, prior)
 		for g := range l.sums[k] {
 			l.weights[k][g] = l.sums[k][g].ridge(pullToCommon*n, common)
@@ -165,10 +185,11 @@ func (l *learner) fit() {
 	l.sampleScale = 1
 }
 
-func (l *learner) prior(from, to int) vector {
+// meanPrior returns the mean of the priors of some leads.
+func meanPrior(prior func(lead float64) vector, from, to int) vector {
 	var mean vector
 	for lead := from; lead < to; lead++ {
-		for i, w := range l.features.prior(float64(lead)) {
+		for i, w := range prior(float64(lead)) {
 			mean[i] += w / float64(to-from)
 		}
 	}
@@ -247,13 +268,33 @@ const pastShare = 0.5
 // the intensities of the last weeks at once, but not the forecasts of these weeks.
 func (l *learner) unlearned(v, u hour) float64 {
 	rule := l.features.ruleOfThumb(v, u)
+	beside, learned := l.expectedBeside(v, u)
+	mixed := (1-pastShare)*rule + pastShare*beside
+	if l.beginner != nil {
+		x, _ := l.features.at(v, u)
+		mixed = between(mixed, l.beginner.change(u.since(v), x, beside), beginnerShare(l.learnedHours))
+	}
+	return between(rule, mixed, learned)
+}
+
+// expectedBeside returns the change that the learner beside this one expects, and which share of the
+// prediction of the past alone is learned. Without a learner beside, it returns zeros.
+func (l *learner) expectedBeside(v, u hour) (change, learned float64) {
 	for b := l.beside; b != nil; b = b.beside {
 		if change, ok := b.change(v, u); ok {
-			share := pastShare * b.learnedShare()
-			return (1-share)*rule + share*change
+			return change, b.learnedShareOfPast()
 		}
 	}
-	return rule
+	return 0, 0
+}
+
+// learnedShareOfPast returns the largest learned share of this learner and those beside.
+func (l *learner) learnedShareOfPast() float64 {
+	share := l.learnedShare()
+	for b := l.beside; b != nil; b = b.beside {
+		share = max(share, b.learnedShare())
+	}
+	return share
 }
 
 // besideChange returns the change that the learner beside this one expects, or no change.

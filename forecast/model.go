@@ -56,7 +56,8 @@ type Prediction struct {
 	// BasisNothing.
 	Series *Series
 	Basis  Basis
-	// LearnedTime is the length of the time that the prediction has learned from.
+	// LearnedTime is the length of the time that the prediction has learned from: with a forecast, the
+	// time whose forecasts are known.
 	LearnedTime time.Duration
 	// SavingShare is the share of the possible saving of the last 28 days that the predictions of
 	// these days would have achieved, for work of four hours that can wait for a day. 1 is all of
@@ -326,7 +327,9 @@ func (k *knowledge) forecastLearner(lag int) *learner {
 	if l := k.forecastLearners[lag]; l != nil {
 		return l
 	}
-	l := k.taught(&forecastFeatures{past: &k.past, lag: lag}, lag, 0)
+	l := newLearner(&forecastFeatures{past: &k.past, lag: lag})
+	l.beginner = newBeginner()
+	k.teach(l, lag, 0)
 	if len(k.sky.outlooks) > 0 {
 		l.beside = k.outlookLearner(0)
 	}
@@ -346,7 +349,8 @@ func (k *knowledge) outlookLearner(lag int) *learner {
 	if l := k.outlookLearners[lag]; l != nil {
 		return l
 	}
-	l := k.taught(newOutlookFeatures(&k.past, lag), 0, lag)
+	l := newLearner(newOutlookFeatures(&k.past, lag))
+	k.teach(l, 0, lag)
 	l.besideShare = outlookBesideShare
 	if k.outlookLearners == nil {
 		k.outlookLearners = map[int]*learner{}
@@ -355,10 +359,9 @@ func (k *knowledge) outlookLearner(lag int) *learner {
 	return l
 }
 
-// taught returns a learner that has learned from the archives. Forecasts and outlooks are late by some
-// hours each.
-func (k *knowledge) taught(s featureSet, forecastLag, outlookLag int) *learner {
-	l := newLearner(s)
+// teach teaches a new learner from the archives. Forecasts and outlooks are late by some hours each.
+func (k *knowledge) teach(l *learner, forecastLag, outlookLag int) {
+	s := l.features
 	l.beside = k.learnerOfPast()
 	forecasts, outlooks := k.archive, k.sky.outlooks
 	hear := func(until hour) {
@@ -375,5 +378,4 @@ func (k *knowledge) taught(s featureSet, forecastLag, outlookLag int) *learner {
 		l.closeHour(&k.past, h)
 	}
 	hear(math.MaxInt64)
-	return l
 }

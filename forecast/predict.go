@@ -147,10 +147,22 @@ func (e *evidence) predict() Prediction {
 		errors := e.model.differences.Differences // as they are now
 		p.Series, p.Basis, p.Differences = withTotals(joinEqual(steps)), e.basis(), &errors
 	}
-	if len(e.learners) > 0 {
-		p.LearnedTime = time.Duration(e.learners[0].learnedHours) * time.Hour
-	}
+	p.LearnedTime = time.Duration(e.learnedHours()) * time.Hour
 	return p
+}
+
+// learnedHours returns from how many hours the first learner has learned: what it takes to know the
+// errors of a forecast. A prediction from weather rests on history, so the learner of the two that has
+// learned from more counts.
+func (e *evidence) learnedHours() int {
+	if e.usesForecast {
+		return e.learners[0].learnedHours
+	}
+	most := 0
+	for _, l := range e.learners {
+		most = max(most, l.learnedHours)
+	}
+	return most
 }
 
 // joinEqual makes one step of neighbours whose intensities differ by a rounding only: the end of an

@@ -8,6 +8,15 @@ import (
 // outlookSpacingHours is the time between two outlooks that are kept for a restart.
 const outlookSpacingHours = day
 
+const (
+	// lookBackHour is the hour of the day, in UTC, of the outlooks that are made of the past: most forecasts
+	// of the weather that are issued at midnight are out by then.
+	lookBackHour = 6
+	// lookBackHours is how far these outlooks reach, from the beginning of their day on. The weather of days
+	// further ahead was not known as well as it is now.
+	lookBackHours = 2 * day
+)
+
 // A sky is what a model has heard of the weather, and the outlooks that it has made of that.
 type sky struct {
 	weather  weather
@@ -27,7 +36,44 @@ func (m *Model) HearWeather(issue Weather, received time.Time) {
 	news := issue.hours(hourOf(received))
 	m.learning.Lock()
 	defer m.learning.Unlock()
+	hadOutlooks := m.hasOutlooks()
 	m.learn(time.Time{}, func(k *knowledge) { k.hearWeather(news, received) })
+	if !hadOutlooks && m.hasOutlooks() {
+		m.lookBack()
+	}
+}
+
+func (m *Model) hasOutlooks() bool {
+	defer m.lock()()
+	return len(m.sky.outlooks) > 0
+}
+
+// lookBack makes the outlooks that the model would have made, had it known the weather of the past in time,
+// and learns anew with them. So the errors of outlooks are known from the beginning. The caller has locked
+// m.learning.
+func (m *Model) lookBack() {
+	heard := m.heard()
+	before := heard.pastOutlooks(heard.sky.outlooks[0].knownAt)
+	if len(before) == 0 {
+		return
+	}
+	heard.sky.outlooks = append(before, heard.sky.outlooks...)
+	m.replace(heard.learned())
+}
+
+// pastOutlooks returns an outlook of each day before an hour, each from what was known then of the
+// intensity. The weather of the past stands in for what was expected of it.
+func (k *knowledge) pastOutlooks(until hour) []archivedForecast {
+	var all []archivedForecast
+	then := &knowledge{past: k.past, sky: k.sky, response: newResponse()}
+	for h := k.past.actual.first; h < min(until, k.past.actual.end()); h++ {
+		if h.ofDay() == lookBackHour && h >= until-retentionHours && then.response.weather.learnedHours >= minHistoryHours {
+			outlook := then.response.outlook(h, &k.sky.weather)
+			all = append(all, archivedForecast{h, outlook.part(outlook.first, outlook.first+lookBackHours)})
+		}
+		then.learnResponse(h)
+	}
+	return all
 }
 
 func (k *knowledge) hearWeather(news weather, received time.Time) {

@@ -140,12 +140,15 @@ func TestThePastWeatherTrainsAtOnce(t *testing.T) {
 	}
 	m.HearWeather(all, hr(30*day))
 	m.Observe(Slot{hr(30 * day), hr(30*day + 1), g.at(h0 + 30*day)})
-	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.weather.learnedHours < 29*day {
-		t.Errorf("the basis is %s, and the response has learned from %d hours", p.Basis, m.response.weather.learnedHours)
+	if n := m.outlookLearner(0).learnedHours; len(m.sky.outlooks) != 29 || n < 27*day {
+		t.Errorf("%d outlooks are known, and %d hours of them are learned", len(m.sky.outlooks), n)
+	}
+	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.weather.learnedHours < 29*day || p.LearnedTime < 29*day*time.Hour {
+		t.Errorf("the basis is %s, the response has learned from %d hours, and all from %s", p.Basis, m.response.weather.learnedHours, p.LearnedTime)
 	}
 	sum := 0.0
 	for h := h0 + 30*day; h < h0+32*day; h++ {
-		sum += math.Abs(m.sky.outlooks[0].values.at(h)-g.at(h)) / (2 * day)
+		sum += math.Abs(m.sky.outlooks[len(m.sky.outlooks)-1].values.at(h)-g.at(h)) / (2 * day)
 	}
 	if sum > 20 {
 		t.Errorf("the mean error of the outlook is %.1f", sum)
