@@ -107,7 +107,8 @@ func (k *keptForecast) hearWeather(weather Weather, now time.Time) {
 }
 
 // observe tells the model the actual intensities of a document, if there are any, and those of a second
-// source where there are none. What was known of the second source alone is corrected.
+// source where there are none. What was known of the second source alone is corrected, also if the newest
+// document has nothing of that source.
 func (k *keptForecast) observe(actuals, levelled *Series, now time.Time) Verdict {
 	all := joined(actuals, levelled)
 	if all.IsEmpty() {
@@ -118,7 +119,7 @@ func (k *keptForecast) observe(actuals, levelled *Series, now time.Time) Verdict
 		k.Actuals = k.Actuals.revisedBy(actuals, now)
 		k.Model.correct(k.levelled, k.Actuals)
 	}
-	k.levelled = levelled
+	k.levelled = joined(levelled, k.levelled).unknownTo(k.Actuals, now)
 	return k.Model.ObserveAll(all, now)
 }
 

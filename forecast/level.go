@@ -134,6 +134,15 @@ func joined(first, second *Series) *Series {
 	return withTotals(flatten(slices.Concat(first.all(), second.all())))
 }
 
+// unknownTo returns the slots of the last weeks that begin where another series knows nothing.
+func (s *Series) unknownTo(known *Series, now time.Time) *Series {
+	recent := s.slotsWithin(now.Add(-retentionHours*time.Hour), now)
+	return NewSeries(slices.DeleteFunc(recent.Slots(), func(slot Slot) bool {
+		_, isKnown := known.At(slot.Start)
+		return isKnown
+	}))
+}
+
 // checkSecond returns an error if a name is longer than those of Gridlatch.
 func (d Details) checkSecond() error {
 	if s := d.Second; s != nil && (isLongName(s.Provider) || isLongName(s.Zone)) {

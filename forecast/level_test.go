@@ -172,6 +172,31 @@ func TestTheProviderCorrectsASecondSource(t *testing.T) {
 	}
 }
 
+// TestTheProviderCorrectsASecondSourceThatIsGone has a second source that a document leaves out before the
+// provider knows the hours: its level is too different for a while, or the ConfigMap has no room.
+func TestTheProviderCorrectsASecondSourceThatIsGone(t *testing.T) {
+	var store Store
+	own := append(repeated(200, 47), 220, 230)
+	for i, d := range []Document{
+		{Actuals: map[string]*Series{"A": hourly(0, own[:47]...)}, Levelled: map[string]*Series{"A": hourly(47, 210, 260)}},
+		{Actuals: map[string]*Series{"A": hourly(0, own[:47]...)}},
+		{Actuals: map[string]*Series{"A": hourly(0, own[:48]...)}, Levelled: map[string]*Series{"A": hourly(48, 261)}},
+		{Actuals: map[string]*Series{"A": hourly(0, own...)}},
+		{Actuals: map[string]*Series{"A": hourly(0, append(own[:48:48], 999)...)}}, // a revision
+	} {
+		d.Details = map[string]Details{"A": {}}
+		if err := store.Offer(Source{}, d, hr(49).Add(time.Duration(i)*time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, _ := store.Snapshot(Source{}).Forecast("A")
+	for h, want := range map[int]float64{46: 200, 47: 220, 48: 230} {
+		if got := f.Model.past.actual.at(h0.plus(h)); math.Abs(got-want) > 0.01 {
+			t.Errorf("hour %d: the model has %v, want %v", h, got, want)
+		}
+	}
+}
+
 func TestLevelledIntensitiesAreWrittenAndRead(t *testing.T) {
 	details := Details{Origin: Origin{Provider: "P", Past: "Q"}, Second: &SecondSource{Provider: "Q", Zone: "DE", Until: hr(3), Ratio: 1.5, Problem: strings.Repeat("x", 2*maxTextSize)}}
 	d := Document{Actuals: map[string]*Series{"A": hourly(0, 1, 2)}, Levelled: map[string]*Series{"A": hourly(2, 3)}, Details: map[string]Details{"A": details}}
