@@ -53,7 +53,7 @@ func (p *elexon) Weather(ctx context.Context, zone string, _ []Point) (WeatherRe
 		return WeatherReading{}, fmt.Errorf("zone %.40q: %w: want GB", zone, ErrUnknownZone)
 	}
 	now := p.now()
-	all := elexonRows{}
+	all := elexonRows{now: now, slots: map[elexonSlot]elexonValue{}}
 	for from, end := p.book.from("GB", now), now.UTC().Add(powerHorizon); from.Before(end); from = from.Add(elexonPage) {
 		query := url.Values{"from": {from.Format(minuteLayout)}, "to": {from.Add(elexonPage).Format(minuteLayout)}, "format": {"json"}}
 		if err := p.ask(ctx, "/forecast/demand/total/day-ahead", query, func(body []byte) error { return all.parse(body, true) }); err != nil {
@@ -77,7 +77,10 @@ func (p *elexon) ask(ctx context.Context, path string, query url.Values, parse f
 
 // elexonRows are the rows of all pages. Pages share the half hour at their borders, and a forecast may be
 // published twice: the one that is published last counts.
-type elexonRows map[elexonSlot]elexonValue
+type elexonRows struct {
+	now   time.Time // rows that are far from now do not count
+	slots map[elexonSlot]elexonValue
+}
 
 // An elexonSlot is half an hour of a kind of power.
 type elexonSlot struct {
@@ -107,7 +110,7 @@ func (e *elexonRow) kind(isLoad bool) (kind powerKind, ok bool) {
 }
 
 // parse notes the rows of a response. A row that cannot be read costs that row.
-func (r elexonRows) parse(body []byte, isLoad bool) error {
+func (r *elexonRows) parse(body []byte, isLoad bool) error {
 	var document struct{ Data list }
 	if err := decode(body, &document); err != nil {
 		return err
@@ -120,18 +123,18 @@ func (r elexonRows) parse(body []byte, isLoad bool) error {
 		start, err := forecast.ParseTime(e.StartTime)
 		kind, ok := e.kind(isLoad)
 		slot := elexonSlot{start, kind}
-		known, isKnown := r[slot]
-		if err == nil && ok && e.PublishTime >= known.published && (isKnown || len(r) < maxElements) {
-			r[slot] = elexonValue{e.PublishTime, *e.Quantity}
+		known, isKnown := r.slots[slot]
+		if err == nil && ok && isPowerOfUse(start, r.now) && e.PublishTime >= known.published && (isKnown || len(r.slots) < maxElements) {
+			r.slots[slot] = elexonValue{e.PublishTime, *e.Quantity}
 		}
 	}
 	return checkList("data", document.Data)
 }
 
 // power returns the means by hour.
-func (r elexonRows) power() *powerHours {
-	var all powerHours
-	for slot, value := range r {
+func (r *elexonRows) power() *powerHours {
+	all := powerHours{now: r.now}
+	for slot, value := range r.slots {
 		all.add(slot.kind, slot.start, value.megawatts)
 	}
 	return &all

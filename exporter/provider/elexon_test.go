@@ -81,11 +81,33 @@ func TestAFailureOfElexonIsAnError(t *testing.T) {
 	}
 }
 
+func TestRowsOfAnotherAgeKeepNoRowOfElexonOut(t *testing.T) {
+	t.Parallel()
+	rows := elexonRows{now: noon, slots: map[elexonSlot]elexonValue{}}
+	old := time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC)
+	for page := range 12 {
+		var body strings.Builder
+		body.WriteString(`{"data":[{"startTime":"1990-01-01T00:00:00Z","quantity":1}`)
+		for i := range 10_000 {
+			fmt.Fprintf(&body, `,{"startTime":%q,"quantity":1}`, old.Add(time.Duration(page*10_000+i)*time.Minute).Format(time.RFC3339))
+		}
+		if err := rows.parse([]byte(body.String()+`]}`), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(rows.parse([]byte(elexonLoadBody), true), rows.parse([]byte(elexonPowerBody), false)); err != nil {
+		t.Fatal(err)
+	}
+	if got := rows.power().shares(); len(got) != 1 || got[0].WindShare != 0.5 {
+		t.Errorf("got %v after 120,000 rows of 1990, want the hour of today", got)
+	}
+}
+
 func FuzzElexon(f *testing.F) {
 	f.Add([]byte(elexonPowerBody), []byte(elexonLoadBody))
 	f.Add([]byte(`{"data":[{"psrType":"Solar","startTime":"2026-11-26T12:00:00Z","quantity":1e308}]}`), []byte(`{"data":[{"startTime":"2026-11-26T12:00:00Z","quantity":-0}]}`))
 	f.Fuzz(func(t *testing.T, power, load []byte) {
-		rows := elexonRows{}
+		rows := elexonRows{now: noon, slots: map[elexonSlot]elexonValue{}}
 		if err := errors.Join(rows.parse(load, true), rows.parse(power, false)); err != nil {
 			return
 		}

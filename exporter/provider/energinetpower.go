@@ -53,7 +53,7 @@ func (p *energinetPower) Weather(ctx context.Context, zone string, _ []Point) (W
 	}
 	now := p.now()
 	from, end := p.book.from(area, now), now.Add(powerHorizon)
-	var news powerHours
+	news := powerHours{now: now}
 	err = p.ask(ctx, "ElectricityBalanceNonv", energinetQuery(area, "HourUTC", from.Add(-week), end.Add(-week), "TotalLoad"),
 		func(body []byte) error { return parseEnerginetLoad(body, area, &news) })
 	for ; err == nil && from.Before(end); from = from.Add(energinetPowerPage) {

@@ -45,7 +45,7 @@ func (p *energyChartsPower) DescribeWeather() WeatherDescription {
 func (p *energyChartsPower) Weather(ctx context.Context, zone string, _ []Point) (WeatherReading, error) {
 	now := p.now()
 	from := p.book.from(zone, now)
-	var news powerHours
+	news := powerHours{now: now}
 	for _, of := range []struct {
 		kind powerKind
 		name string

@@ -34,29 +34,35 @@ const (
 )
 
 // powerHours has the mean of each kind of power by hour, in MW. A kind that nobody forecasts has no hour.
-type powerHours [powerKinds]map[time.Time]meanValue
+// Hours that are far from now do not count.
+type powerHours struct {
+	now   time.Time
+	kinds [powerKinds]map[time.Time]meanValue
+}
+
+// isPowerOfUse reports whether the power at an instant counts.
+func isPowerOfUse(at, now time.Time) bool {
+	return !at.Before(now.Add(-powerMemory-24*time.Hour)) && !at.After(now.Add(2*powerHorizon))
+}
 
 // add notes the power at an instant. A power that no area has is unknown.
 func (p *powerHours) add(kind powerKind, at time.Time, megawatts float64) {
-	if !(math.Abs(megawatts) <= maxPower) {
+	if !(math.Abs(megawatts) <= maxPower) || !isPowerOfUse(at, p.now) {
 		return
 	}
-	if p[kind] == nil {
-		p[kind] = map[time.Time]meanValue{}
+	if p.kinds[kind] == nil {
+		p.kinds[kind] = map[time.Time]meanValue{}
 	}
 	start := at.UTC().Truncate(time.Hour)
-	mean, ok := p[kind][start]
-	if !ok && len(p[kind]) == maxWeatherHours {
-		return
-	}
+	mean := p.kinds[kind][start]
 	mean.add(&megawatts)
-	p[kind][start] = mean
+	p.kinds[kind][start] = mean
 }
 
 // shares returns wind and sun as shares of the load, for the hours of which both are known.
 func (p *powerHours) shares() forecast.Weather {
 	var all forecast.Weather
-	for _, start := range slices.SortedFunc(maps.Keys(p[loadPower]), time.Time.Compare) {
+	for _, start := range slices.SortedFunc(maps.Keys(p.kinds[loadPower]), time.Time.Compare) {
 		hour := forecast.UnknownWeather(start)
 		hour.WindShare, hour.SolarShare = p.share(start, onshoreWind, offshoreWind), p.share(start, sunPower)
 		if !math.IsNaN(hour.WindShare) || !math.IsNaN(hour.SolarShare) {
@@ -71,13 +77,13 @@ func (p *powerHours) shares() forecast.Weather {
 func (p *powerHours) share(start time.Time, kinds ...powerKind) float64 {
 	sum, known := 0.0, 0
 	for _, kind := range kinds {
-		if len(p[kind]) > 0 {
-			mean := p[kind][start]
+		if len(p.kinds[kind]) > 0 {
+			mean := p.kinds[kind][start]
 			sum += mean.mean()
 			known++
 		}
 	}
-	load := p[loadPower][start]
+	load := p.kinds[loadPower][start]
 	if known == 0 || !(load.mean() >= minLoad) {
 		return math.NaN()
 	}
@@ -92,16 +98,14 @@ type powerBook struct {
 	answered map[string]time.Time // when the operator gave the last whole answer, by area
 }
 
-// from returns the beginning of what to ask for. It is the beginning of a day.
+// from returns the beginning of what to ask for. It is the beginning of a day. A clock that was ahead has let
+// the past be forgotten.
 func (b *powerBook) from(area string, now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	from := now.Add(-powerMemory)
-	if last := b.answered[area]; last.After(from) {
+	if last := b.answered[area]; last.After(from) && !last.After(now) {
 		from = last
-	}
-	if from.After(now) { // the clock was ahead
-		from = now
 	}
 	return from.UTC().Truncate(24 * time.Hour)
 }
@@ -111,7 +115,7 @@ func (b *powerBook) lacks(area string, kind powerKind, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known, today := b.areas[area], now.UTC().Truncate(24*time.Hour)
-	return known != nil && len(known[kind]) == 0 && b.answered[area].UTC().Truncate(24*time.Hour).Equal(today)
+	return known != nil && len(known.kinds[kind]) == 0 && b.answered[area].UTC().Truncate(24*time.Hour).Equal(today)
 }
 
 // join takes over a whole answer, and returns all that is known of the area. News of an hour replaces
@@ -119,16 +123,15 @@ func (b *powerBook) lacks(area string, kind powerKind, now time.Time) bool {
 func (b *powerBook) join(area string, news *powerHours, now time.Time) (WeatherReading, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	joined := &powerHours{}
-	for kind := range joined {
-		joined[kind] = map[time.Time]meanValue{}
+	joined := &powerHours{now: now}
+	for kind := range joined.kinds {
+		hours := map[time.Time]meanValue{}
 		if known := b.areas[area]; known != nil {
-			maps.Copy(joined[kind], known[kind])
+			maps.Copy(hours, known.kinds[kind])
 		}
-		maps.Copy(joined[kind], news[kind])
-		maps.DeleteFunc(joined[kind], func(start time.Time, _ meanValue) bool {
-			return start.Before(now.Add(-powerMemory-24*time.Hour)) || start.After(now.Add(2*powerHorizon))
-		})
+		maps.Copy(hours, news.kinds[kind])
+		maps.DeleteFunc(hours, func(start time.Time, _ meanValue) bool { return !isPowerOfUse(start, now) })
+		joined.kinds[kind] = hours
 	}
 	r := WeatherReading{Weather: joined.shares()}
 	if len(r.Weather) == 0 {

@@ -86,9 +86,15 @@ func TestThePastOfAnAreaIsAskedForOnceAndKept(t *testing.T) {
 	if start := s.asked()[4].URL.Query().Get("start"); start != "2026-11-26T00:00Z" {
 		t.Errorf("the second time asked from %s, want the day of the last answer", start)
 	}
-	clock.pass(-72 * time.Hour) // a clock that was ahead must not keep the source from asking for today
-	if _, err = source.Weather(t.Context(), "FR", nil); err != nil || s.asked()[8].URL.Query().Get("start") != "2026-11-25T00:00Z" {
-		t.Error(err, s.paths())
+	clock.pass(400 * 24 * time.Hour) // a clock that is ahead, for once
+	_, _ = source.Weather(t.Context(), "FR", nil)
+	clock.pass(-400*24*time.Hour - 12*time.Hour)
+	charts.values["load"] = "100,100,100,100,200"
+	charts.values["wind_onshore"] = "10,10,10,10,10"
+	r, err = source.Weather(t.Context(), "FR", nil)
+	checkShares(t, r, err, sharesAt(12, 0.1, math.NaN()), sharesAt(13, 0.05, math.NaN()))
+	if paths := s.paths(); !strings.Contains(paths[len(paths)-4], "start=2026-10-02T00%3A00Z") {
+		t.Errorf("after a clock that was ahead asked for %s, want the past again, which was forgotten", paths[len(paths)-4])
 	}
 }
 
@@ -147,21 +153,23 @@ func TestAShareWithoutAPartOfTheWindIsUnknown(t *testing.T) {
 
 func TestThePowerOfAnAreaIsBounded(t *testing.T) {
 	t.Parallel()
-	var news powerHours
+	news := powerHours{now: noon}
 	for _, megawatts := range []float64{math.NaN(), math.Inf(1), -1e8, 1e8} {
 		news.add(loadPower, noon, megawatts)
 	}
-	if len(news[loadPower]) != 0 {
-		t.Errorf("counted what no area has: %v", news[loadPower])
+	if len(news.kinds[loadPower]) != 0 {
+		t.Errorf("counted what no area has: %v", news.kinds[loadPower])
 	}
-	for h := range 2 * maxWeatherHours {
-		news.add(loadPower, noon.Add(time.Duration(h)*time.Hour), 1)
-		news.add(sunPower, noon.Add(time.Duration(h)*time.Hour), 1)
+	for h := range 100_000 { // eleven years, and the oldest hours come first
+		at := noon.Add(time.Duration(h-90_000) * time.Hour)
+		news.add(loadPower, at, 1)
+		news.add(sunPower, at, 1)
 	}
 	var book powerBook
 	r, err := book.join("DE", &news, noon)
-	if n := len(r.Weather); err != nil || len(news[loadPower]) != maxWeatherHours || n != int(2*powerHorizon/time.Hour)+1 {
-		t.Errorf("%d hours of the load, %d in the reading, %v", len(news[loadPower]), n, err)
+	want := int((powerMemory+24*time.Hour+2*powerHorizon)/time.Hour) + 1
+	if n := len(r.Weather); err != nil || len(news.kinds[loadPower]) != want || n != want {
+		t.Errorf("%d hours of the load, %d in the reading, %v; want those near now, which are %d", len(news.kinds[loadPower]), n, err, want)
 	}
 }
 
@@ -179,7 +187,7 @@ func FuzzEnergyChartsPower(f *testing.F) {
 // checkPower checks that whatever a parser notes, the shares are numbers that can be.
 func checkPower(t *testing.T, parse func(*powerHours) error) {
 	t.Helper()
-	var p powerHours
+	p := powerHours{now: noon}
 	if parse(&p) != nil {
 		return
 	}
