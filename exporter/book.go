@@ -170,10 +170,11 @@ func (a *asker) document(b *book) forecast.Document {
 		Weather: map[string]forecast.Weather{}, Levelled: map[string]*forecast.Series{},
 		Message: a.message(b),
 	}
+	now := a.exporter.Clock.Now()
 	for _, p := range b.places {
 		z := a.zones[p.zone]
 		details, series := z.details(), z.forecast
-		actuals, levelled := z.wholePast(&details, a.exporter.Clock.Now())
+		actuals, levelled := z.wholePast(&details, now)
 		if before, ok := b.before.Details[p.location]; ok && !z.isKnown() {
 			details, series, actuals = before, b.before.Series[p.location], b.before.Actuals[p.location]
 			levelled = b.before.Levelled[p.location]
@@ -193,7 +194,7 @@ func (a *asker) document(b *book) forecast.Document {
 		if !levelled.IsEmpty() {
 			d.Levelled[p.location] = levelled
 		}
-		if weather := a.weatherOf(z); len(weather) > 0 {
+		if weather := a.weatherOf(z, now); len(weather) > 0 {
 			d.Weather[p.location] = weather
 		}
 		if a.provider != nil && z.isKnown() {

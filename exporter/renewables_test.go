@@ -253,12 +253,12 @@ func TestSharesNeedNoWeather(t *testing.T) {
 	withoutOperator.source.weather[ofSky].kind = provider.WeatherHTTP
 	withoutWeather.source.weather[ofShares].kind = anyOperator
 	withoutOperator.restoreWeather(&z, before, time.Time{}, time.Time{})
-	if got := withoutOperator.weatherOf(&z); len(got) != 1 || got[0].WindSpeed != 7 || got[0].WindShare != 0.3 {
+	if got := withoutOperator.weatherOf(&z, start()); len(got) != 1 || got[0].WindSpeed != 7 || got[0].WindShare != 0.3 {
 		t.Errorf("without an operator: got %v", got)
 	}
 	z = zone{}
 	withoutWeather.restoreWeather(&z, before, time.Time{}, time.Time{})
-	if got := withoutWeather.weatherOf(&z); len(got) != 1 || !math.IsNaN(got[0].WindSpeed) || got[0].WindShare != 0.3 {
+	if got := withoutWeather.weatherOf(&z, start()); len(got) != 1 || !math.IsNaN(got[0].WindSpeed) || got[0].WindShare != 0.3 {
 		t.Errorf("without weather: got %v, want the share and no wind that nobody renews", got)
 	}
 }

@@ -45,7 +45,8 @@ const anyOperator provider.WeatherType = "Auto"
 // more.
 type zoneWeather struct {
 	question question
-	where    string // that the weather is of: points, or an area; "" if an earlier run has asked
+	isAsked  bool   // by this run
+	where    string // that this run has asked about: points, or an area
 	hours    forecast.Weather
 	received time.Time // when the source gave the hours
 	credit   string    // the sentence that the licence demands
@@ -283,7 +284,7 @@ func (a *asker) zonesWithoutWeather(role weatherRole) []*zone {
 	var due []*zone
 	for _, z := range a.zones {
 		w := &z.weather[role]
-		if a.kindFor(role, z) != "" && (w.question.isDue(now) || w.where != "" && w.where != a.whereOfLocked(role, z)) {
+		if a.kindFor(role, z) != "" && (w.question.isDue(now) || w.isAsked && w.where != a.whereOfLocked(role, z)) {
 			due = append(due, z)
 		}
 	}
@@ -311,7 +312,11 @@ func (a *asker) whereOf(role weatherRole, z *zone) string {
 // the first policy that names any, or else those of the table. The caller holds a.mu.
 func (a *asker) whereOfLocked(role weatherRole, z *zone) string {
 	if role == ofShares {
-		return region.Area(string(a.source.kind), z.name)
+		area := region.Area(string(a.source.kind), z.name)
+		if a.kindFor(role, z) == provider.WeatherEnergyCharts {
+			area, _, _ = strings.Cut(area, "-") // it knows whole countries, and allows few requests
+		}
+		return area
 	}
 	for _, policy := range slices.Sorted(maps.Keys(a.books)) {
 		for _, p := range a.books[policy].places {
@@ -348,15 +353,16 @@ func (a *asker) eachWeatherDue(due func(time.Time)) {
 	}
 }
 
-// weatherOf returns what all sources say of the weather of a zone. The caller holds a.mu.
-func (a *asker) weatherOf(z *zone) forecast.Weather {
+// weatherOf returns what all sources say of the weather of a zone. A source that has been silent for long adds
+// nothing from before the others: a document has no room for longer than a model looks. The caller holds a.mu.
+func (a *asker) weatherOf(z *zone, now time.Time) forecast.Weather {
 	var all []forecast.Weather
 	for role := range weatherRoles {
 		if a.source.weather[role].kind != "" {
 			all = append(all, z.weather[role].hours)
 		}
 	}
-	return forecast.JoinWeather(all...)
+	return recentWeather(forecast.JoinWeather(all...), now)
 }
 
 // weatherReceived returns when a source has last told the weather; zero if none has.
@@ -373,17 +379,21 @@ func (z *zone) weatherReceived() (last time.Time) {
 const minWeatherAge = 10 * time.Minute
 
 // restoreWeather takes over the weather of an earlier run. Each value is of the source that is asked for it
-// now, so that what the source says later replaces it. No source is asked again at once, however often the
-// program starts.
+// now, so that what the source says later replaces it. A value for which nobody is asked any more is left out. No
+// source is asked again at once, however often the program starts.
 func (a *asker) restoreWeather(z *zone, all forecast.Weather, received, now time.Time) {
-	z.weather[ofSky].hours = all
-	if a.source.weather[ofShares].kind != "" {
-		z.weather[ofSky].hours = nil
-		for _, hour := range all {
-			sky, shares := hour, forecast.UnknownWeather(hour.Start)
-			shares.WindShare, shares.SolarShare = hour.WindShare, hour.SolarShare
+	hasOperator := a.source.weather[ofShares].kind != ""
+	for _, hour := range all {
+		sky, shares := hour, forecast.UnknownWeather(hour.Start)
+		shares.WindShare, shares.SolarShare = hour.WindShare, hour.SolarShare
+		if hasOperator || a.source.weather[ofSky].kind != provider.WeatherHTTP { // the only weather with shares
 			sky.WindShare, sky.SolarShare = math.NaN(), math.NaN()
-			z.weather[ofSky].hours, z.weather[ofShares].hours = append(z.weather[ofSky].hours, sky), append(z.weather[ofShares].hours, shares)
+		}
+		if sky.IsKnown() {
+			z.weather[ofSky].hours = append(z.weather[ofSky].hours, sky)
+		}
+		if hasOperator && shares.IsKnown() {
+			z.weather[ofShares].hours = append(z.weather[ofShares].hours, shares)
 		}
 	}
 	for role := range z.weather {
@@ -400,7 +410,7 @@ func (a *asker) restoreWeather(z *zone, all forecast.Weather, received, now time
 // that no policy names has never known the zone.
 func (z *zone) receiveWeather(role weatherRole, answer weatherAnswer, now time.Time) {
 	w, p := &z.weather[role], answer.problem(role)
-	w.where = answer.where
+	w.isAsked, w.where = true, answer.where
 	switch {
 	case answer.err == nil:
 		w.question.succeed(now.Add(answer.source.Rhythm), p)
@@ -413,9 +423,9 @@ func (z *zone) receiveWeather(role weatherRole, answer weatherAnswer, now time.T
 	}
 }
 
-// recentWeather leaves out what no model keeps.
+// recentWeather leaves out what no model keeps. Several zones may share the hours of an area.
 func recentWeather(w forecast.Weather, now time.Time) forecast.Weather {
-	return slices.DeleteFunc(w, func(hour forecast.WeatherHour) bool { return hour.Start.Before(now.Add(-retention)) })
+	return slices.DeleteFunc(slices.Clone(w), func(hour forecast.WeatherHour) bool { return hour.Start.Before(now.Add(-retention)) })
 }
 
 // pointsOf returns the points of a location of a policy in one text.
