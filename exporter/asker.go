@@ -46,7 +46,9 @@ type asker struct {
 	began        time.Time // of the step. What is asked in one step is due again at the same time
 	weather      [weatherRoles]weatherAsker
 	seconds      map[provider.Type]provider.Provider // the second sources that were made
-	written      time.Time                           // when the ConfigMaps were written, or a round began
+	// secondSilence is how often in a row a second source had no answer for several zones.
+	secondSilence map[provider.Type]int
+	written       time.Time // when the ConfigMaps were written, or a round began
 
 	writing sync.Mutex // held while ConfigMaps are written
 

@@ -164,25 +164,57 @@ func (z *zone) missing(s *forecast.Series) *forecast.Series {
 }
 
 // askSecond asks the second sources of some zones of which they are due, and reports whether there may be
-// news.
+// news. One that does not answer is left alone, and keeps no other from being asked.
 func (a *asker) askSecond(ctx context.Context) bool {
 	if a.source.second.kind == "" {
 		return false
 	}
-	due, failures := a.zonesForSecond(ctx), 0
+	due, failures := a.zonesForSecond(ctx), map[provider.Type]int{}
 	for _, z := range due[:min(len(due), maxSecondZones)] {
-		if failures == maxFailuresInARow || a.hasOtherTargets() || ctx.Err() != nil {
+		of := z.second.of
+		if a.hasOtherTargets() || ctx.Err() != nil {
 			return true
 		}
-		err := a.askSecondOf(ctx, z)
-		if failures++; err == nil || isOfTheZone(err) {
-			failures = 0
+		if failures[of] >= maxFailuresInARow {
+			continue
 		}
+		err := a.askSecondOf(ctx, z)
 		if err != nil {
-			log.FromContext(ctx).V(1).Info("a second source has no answer", "provider", z.second.of, "zone", z.second.told.name, "why", err.Error())
+			log.FromContext(ctx).V(1).Info("a second source has no answer", "provider", of, "zone", z.second.told.name, "why", err.Error())
+		}
+		if failures[of] = failuresWith(failures[of], err); failures[of] == 0 {
+			delete(a.secondSilence, of)
+		} else if failures[of] >= maxFailuresInARow {
+			a.postponeSecond(of, err)
 		}
 	}
 	return len(due) > 0
+}
+
+// postponeSecond leaves a second source alone that has not answered for several zones in a row: longer each
+// time. The zones that were not asked for come first then.
+func (a *asker) postponeSecond(of provider.Type, err error) {
+	p := problem{kind: problemOf(err).kind, text: "it does not answer: " + causeOf(err)} // the text of the error names another zone
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.exporter.Clock.Now()
+	next := now.Add(pauseAfter(a.secondSilence[of], firstPause, maxPause))
+	if a.secondSilence == nil {
+		a.secondSilence = map[provider.Type]int{}
+	}
+	a.secondSilence[of]++
+	for _, z := range a.zones {
+		told, due := z.second.told, next
+		if told == nil || z.second.of != of {
+			continue
+		}
+		if z.second.due().After(now) { // it was asked for, or is not due
+			due = next.Add(time.Second)
+		} else if told.past.problem.text == "" {
+			told.past.note(p)
+		}
+		told.past.due, told.recent.due = later(told.past.due, due), later(told.recent.due, due)
+	}
 }
 
 // askSecondOf asks for the newest part of the past, or for an older one.

@@ -3,6 +3,7 @@ package exporter
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -201,6 +202,102 @@ func TestForecastsDoNotWaitForSecondSources(t *testing.T) {
 	}
 	if n := count(g.asked(), "forecast"); n < 2*len(zones) {
 		t.Errorf("%d forecasts in half an hour", n)
+	}
+}
+
+// TestASecondSourceThatIsDownIsLeftAlone has 40 zones and a server that does not answer, which allows two
+// requests a minute.
+func TestASecondSourceThatIsDownIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for status, most := range map[int]int32{http.StatusTooManyRequests: 60, http.StatusBadGateway: 150} {
+		var asked atomic.Int32
+		var isUp atomic.Bool
+		var w *world
+		up := newOther(t, func() time.Time { return w.clock.Now() })
+		down := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			if isUp.Load() {
+				up.Config.Handler.ServeHTTP(out, r)
+				return
+			}
+			http.Error(out, "enhance your calm", status)
+		}))
+		t.Cleanup(down.Close)
+		w, _, _ = newSecondTry(t, func(p *v1alpha1.CarbonPolicy) {
+			p.Spec.Forecast.Actuals = &v1alpha1.ActualsSource{Type: "EnergyCharts", BaseURL: down.URL, Zone: "DE"}
+			p.Spec.Locations = nil
+			for _, zone := range manyZones(40) {
+				p.Spec.Locations = append(p.Spec.Locations, v1alpha1.Location{Name: zone})
+			}
+		})
+		a := w.asker(w.Exporter)
+		w.runUntil(a, start().Add(3*hour))
+		if n := asked.Load(); n < 5 || n > most {
+			t.Errorf("%d: %d requests in three hours to a source that is down, want at most %d", status, n, most)
+		}
+		for zone, details := range w.document().Details {
+			if details.Second == nil || details.Second.Problem == "" || details.Problem != "" {
+				t.Errorf("%d: zone %s: %+v", status, zone, details)
+			}
+		}
+		isUp.Store(true)
+		w.runUntil(a, start().Add(7*hour))
+		for zone, details := range w.document().Details {
+			if details.Second == nil || details.Second.Ratio != 0.5 {
+				t.Errorf("%d: once it answers again: zone %s: %+v", status, zone, details.Second)
+			}
+		}
+	}
+}
+
+// TestASecondSourceTellsNothingOfTheFuture has a server that calls its forecast actual.
+func TestASecondSourceTellsNothingOfTheFuture(t *testing.T) {
+	t.Parallel()
+	var w *world
+	ahead := newOther(t, func() time.Time { return w.clock.Now().Add(50 * hour) })
+	w, _, _ = newSecondTry(t, func(p *v1alpha1.CarbonPolicy) { p.Spec.Forecast.Actuals.BaseURL = ahead.URL })
+	w.runUntil(w.asker(w.Exporter), start().Add(2*hour))
+	d, now := w.document(), w.clock.Now()
+	if levelled, second := d.Levelled["DE"], d.Details["DE"].Second; levelled.IsEmpty() || levelled.End().After(now) || second.Until.After(now) {
+		t.Errorf("at %v, levelled hours until %v, told until %v", now, levelled.End(), second.Until)
+	}
+}
+
+// TestAConfigMapThatIsFullKeepsTheNewestOfASecondSource has locations whose past the second source alone knows,
+// and no room for all of it.
+func TestAConfigMapThatIsFullKeepsTheNewestOfASecondSource(t *testing.T) {
+	t.Parallel()
+	rng, now := rand.New(rand.NewPCG(1, 2)), start().Truncate(hour)
+	d := forecast.Document{
+		Series: map[string]*forecast.Series{}, Actuals: map[string]*forecast.Series{}, Levelled: map[string]*forecast.Series{},
+		Details: map[string]forecast.Details{}, Weather: map[string]forecast.Weather{},
+	}
+	noise := func(from, to time.Time) *forecast.Series {
+		var slots []forecast.Slot
+		for at := from; at.Before(to); at = at.Add(hour) {
+			slots = append(slots, forecast.Slot{Start: at, End: at.Add(hour), Intensity: 500 * rng.Float64()})
+		}
+		return forecast.NewSeries(slots)
+	}
+	for _, zone := range manyZones(64) {
+		d.Series[zone], d.Actuals[zone], d.Levelled[zone] = noise(now, now.Add(48*hour)), noise(now.Add(-retention), now.Add(-40*day)), noise(now.Add(-40*day), now)
+		d.Details[zone] = forecast.Details{Origin: forecast.Origin{Provider: "P"}, Second: &forecast.SecondSource{Provider: "Q", Ratio: 2}}
+	}
+	for _, limit := range []int{maxSize, 400 << 10, 200 << 10} {
+		binary, data, err := fit(d, now, limit)
+		if err != nil || sizeOf(binary, data) > limit {
+			t.Fatalf("%d bytes of %d, %v", sizeOf(binary, data), limit, err)
+		}
+		read, err := forecast.FromConfigMap(binary, data, "data", now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, zone := range manyZones(64) {
+			s := read.Levelled[zone]
+			if isAll := len(s.Slots()) == 40*24; !s.End().Equal(now) || read.Series[zone].IsEmpty() || isAll != (limit > 200<<10) {
+				t.Fatalf("limit %d: %s: %d hours until %v, and %d slots of the forecast", limit, zone, len(s.Slots()), s.End(), len(read.Series[zone].Slots()))
+			}
+		}
 	}
 }
 
