@@ -20,6 +20,11 @@ const (
 	// shareScale makes the terms of shares large, so that little pulls their effect to none: what an operator
 	// expects of wind and sun says more than the wind itself.
 	shareScale = 40
+	// negligibleShare is a share that makes no difference if it is unknown.
+	negligibleShare = 0.01
+	// credibleShares is how many times its root mean square a share may be, and alwaysCredibleShare is a share
+	// that may always be.
+	credibleShares, alwaysCredibleShare = 6, 0.5
 )
 
 // The pulls of the terms, in hours whose term is 1: the intensity of an hour of the day is pulled
@@ -38,9 +43,11 @@ const (
 type response struct {
 	weather ridge // learned from all hours, without their shares
 	shares  ridge // learned from the hours with shares
+
+	least, most float64 // of the intensities that were learned
 }
 
-func newResponse() *response { return &response{} }
+func newResponse() *response { return &response{least: math.MaxFloat64, most: -math.MaxFloat64} }
 
 // A ridge is a ridge regression of the intensities of hours on their terms.
 type ridge struct {
@@ -105,10 +112,42 @@ func (r *response) learn(h hour, c conditions, actual float64) {
 	if math.IsNaN(actual) {
 		return
 	}
+	r.least, r.most = min(r.least, actual), max(r.most, actual)
 	r.weather.learn(terms(h, c.withoutShares()), actual)
-	if c.hasShares() {
+	if c, ok := r.usableShares(h, c); ok {
 		r.shares.learn(terms(h, c), actual)
 	}
+}
+
+// usableShares reports whether the shares of an hour tell something, and returns them without those that
+// cannot be. An unknown share would look like a calm, or like a night, so it makes the other share useless too,
+// unless it makes no difference at that hour of the day. A share that is far from all that was learned is an
+// error of its writer: a load that lacks a part of the area, or another unit.
+func (r *response) usableShares(h hour, c conditions) (credible conditions, ok bool) {
+	for i := skyValues; i < len(c); i++ {
+		if limit := credibleShares * r.shares.rootMeanSquare(weatherTerms+i-skyValues) / shareScale; r.shares.learnedHours >= minHistoryHours && c[i] > max(limit, alwaysCredibleShare) {
+			c[i] = math.NaN()
+		}
+	}
+	for i := skyValues; i < len(c); i++ {
+		if math.IsNaN(c[i]) && r.shares.usual(weatherTerms+i-skyValues, h)/shareScale > negligibleShare {
+			return c, false
+		}
+	}
+	return c, c.hasShares()
+}
+
+// within returns an intensity that is not far beyond all that were learned: of a weather that never was, little
+// is known.
+func (r *response) within(intensity float64) float64 {
+	low, high := 2*r.least-r.most, 2*r.most-r.least
+	if low > high {
+		return intensity // nothing was learned
+	}
+	if r.least >= 0 {
+		low = max(0, low)
+	}
+	return min(high, max(low, intensity))
 }
 
 // endDay makes what was learned count less.
@@ -131,6 +170,30 @@ func (r *ridge) learn(given []term, actual float64) {
 	r.sum += actual
 	r.count++
 	r.learnedHours++
+}
+
+// moment returns the weighted sum of the products of two terms, the one with the larger index first.
+func (r *ridge) moment(i, j int) float64 {
+	if r.learnedHours == 0 {
+		return 0
+	}
+	return r.sums.xx[i*(i+1)/2+j]
+}
+
+// rootMeanSquare returns that of a term of [conditions.terms].
+func (r *ridge) rootMeanSquare(term int) float64 {
+	if r.count == 0 {
+		return 0
+	}
+	return math.Sqrt(r.moment(2*day+term, 2*day+term) / r.count)
+}
+
+// usual returns the mean of a term of [conditions.terms] at the same hour of other days.
+func (r *ridge) usual(term int, h hour) float64 {
+	if count := r.moment(h.ofDay(), h.ofDay()); count > 0 {
+		return r.moment(2*day+term, h.ofDay()) / count
+	}
+	return 0
 }
 
 func (r *ridge) fade(factor float64) {
@@ -176,12 +239,12 @@ func (r *response) outlook(now hour, w *weather) record {
 	var beyond surplus
 	for i := range outlook.values {
 		h := first.plus(i)
-		if !w.isKnownAt(h) {
+		c, hasShares := r.usableShares(h, w.at(h))
+		if !hasShares && !c.hasSky() {
 			continue
 		}
-		c := w.at(h)
 		value := sumOfTerms(terms(h, c.withoutShares()), byWeather)
-		if byShares != nil && c.hasShares() {
+		if byShares != nil && hasShares {
 			expected := sumOfTerms(terms(h, c), byShares)
 			if c.hasSky() {
 				beyond.note(h, expected-value)
@@ -190,7 +253,7 @@ func (r *response) outlook(now hour, w *weather) record {
 		} else {
 			value += beyond.at(h)
 		}
-		if math.Abs(value) <= MaxIntensity {
+		if value = r.within(value); math.Abs(value) <= MaxIntensity {
 			outlook.set(h, float64(float32(value)))
 		}
 	}

@@ -83,6 +83,8 @@ func FuzzWeather(f *testing.F) {
 	}
 	f.Add(run("A", "2026-03-31T00:00:00Z", "5,null,1e308,-1"), int64(time.Hour))
 	f.Add(run("B", "2200-12-31T23:59:59.999999999Z", "0,0"), int64(-9*time.Hour))
+	shares := `,"windShare":[0.3,null,10,1e308,-1],"solarShare":[10,0.1,null,0,0]}]`
+	f.Add(strings.TrimSuffix(run("A", "2026-03-30T21:00:00Z", "5,6,7,8,9"), "}]")+shares, int64(time.Hour))
 	f.Add(run("A", "2026-03-29T00:30:00+02:00", strings.Repeat("7,", 200)+"8")[:len(run("A", "2026-03-29T00:30:00+02:00", strings.Repeat("7,", 200)+"8"))-1]+","+run("A", "2026-03-30T00:00:00Z", "9,9")[1:], int64(60*24*time.Hour))
 	var values []float64
 	for h := range 5 * day {
