@@ -53,6 +53,8 @@ type Exporter struct {
 	// IsManual says that the exporter asks only providers that a policy names.
 	IsManual bool
 
+	paces provider.Paces // that all askers keep together
+
 	mu      sync.Mutex
 	running map[source]*runningAsker
 	advised []target // that no asker can write
@@ -322,5 +324,6 @@ func (e *Exporter) optionsOf(of provider.Type) provider.Options {
 	options := e.Options
 	options.Now = e.Clock.Now
 	options.Observe = func(a provider.Attempt) { e.Metrics.observe(of, a) }
+	options.Paces = &e.paces
 	return options
 }

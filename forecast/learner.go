@@ -272,7 +272,9 @@ func (l *learner) unlearned(v, u hour) float64 {
 	mixed := (1-pastShare)*rule + pastShare*beside
 	if l.beginner != nil {
 		x, _ := l.features.at(v, u)
-		mixed = between(mixed, l.beginner.change(u.since(v), x, beside), beginnerShare(l.learnedHours))
+		// Never beyond both: a forecast whose level is far off would be added to what the past tells.
+		change := min(max(l.beginner.change(u.since(v), x, beside), min(rule, beside)), max(rule, beside))
+		mixed = between(mixed, change, beginnerShare(l.learnedHours))
 	}
 	return between(rule, mixed, learned)
 }

@@ -65,9 +65,8 @@ type Attempt struct {
 type client struct {
 	http    *http.Client
 	options Options
-	limiter *rate.Limiter
+	pace    *pace
 	cache   responseCache
-	quiet   quietTime
 	// isDeprecated reports whether the server has said at last that a newer version of its service
 	// should be asked.
 	isDeprecated atomic.Bool
@@ -114,7 +113,42 @@ func newClient(o Options, limit Limit) (*client, error) {
 		IdleConnTimeout:        time.Minute,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-	return &client{http: &http.Client{Transport: transport}, options: o, limiter: limit.pacer()}, nil
+	return &client{http: &http.Client{Transport: transport}, options: o, pace: &pace{limiter: limit.pacer()}}, nil
+}
+
+// newPublicClient is [newClient] for a server that counts the requests of an address, whatever they are for. At the
+// server's public address, all clients of the same Options.Paces keep the limit together.
+func newPublicClient(o Options, limit Limit, base, public string) (*client, error) {
+	c, err := newClient(o, limit)
+	if err == nil && o.Paces != nil && base == public {
+		c.pace = o.Paces.of(public, limit)
+	}
+	return c, err
+}
+
+// Paces are how often public servers may be asked. The zero Paces is ready. It is safe for concurrent use.
+type Paces struct {
+	mu       sync.Mutex
+	byServer map[string]*pace
+}
+
+// of returns the pace of a server.
+func (p *Paces) of(server string, limit Limit) *pace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byServer == nil {
+		p.byServer = map[string]*pace{}
+	}
+	if p.byServer[server] == nil {
+		p.byServer[server] = &pace{limiter: limit.pacer()}
+	}
+	return p.byServer[server]
+}
+
+// A pace is how often a server may be asked.
+type pace struct {
+	limiter *rate.Limiter
+	quiet   quietTime
 }
 
 // pacer returns a limiter that keeps the limit in every span of the limit's length, also right after
@@ -175,7 +209,7 @@ func (c *client) get(ctx context.Context, r request) ([]byte, error) {
 
 // try sends a request once.
 func (c *client) try(ctx context.Context, r request) ([]byte, error) {
-	if err := c.pace(ctx); err != nil {
+	if err := c.keepPace(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
@@ -249,11 +283,11 @@ func (c *client) withoutRedirectsOf(r request) *http.Client {
 	return &careful
 }
 
-// pace waits until the rate limit and the server allow another request. If the server wants to be
-// left alone for longer than maxPause, pace returns what the server said.
-func (c *client) pace(ctx context.Context) error {
+// keepPace waits until the rate limit and the server allow another request. If the server wants to be
+// left alone for longer than maxPause, keepPace returns what the server said.
+func (c *client) keepPace(ctx context.Context) error {
 	now := c.options.Now()
-	if pause, status := c.quiet.left(now); pause > maxPause {
+	if pause, status := c.pace.quiet.left(now); pause > maxPause {
 		return status
 	} else if pause > 0 {
 		if err := c.wait(ctx, pause); err != nil {
@@ -261,7 +295,7 @@ func (c *client) pace(ctx context.Context) error {
 		}
 		now = c.options.Now()
 	}
-	place := c.limiter.ReserveN(now, 1)
+	place := c.pace.limiter.ReserveN(now, 1)
 	pause := place.DelayFrom(now)
 	if pause == 0 {
 		return ctx.Err()

@@ -314,3 +314,47 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		t.Error("want an error without a clock")
 	}
 }
+
+func TestClientsOfAPublicServerKeepItsLimitTogether(t *testing.T) {
+	t.Parallel()
+	const public = "https://example.test"
+	limit := Limit{Requests: 2, Per: time.Minute}
+	for name, tt := range map[string]struct {
+		base  string
+		paces *Paces
+		want  time.Duration // that four requests of two clients take
+	}{
+		"the public address":        {public, &Paces{}, 90 * time.Second},
+		"a gateway of one's own":    {"https://gateway.test", &Paces{}, 30 * time.Second},
+		"nobody says who else asks": {public, nil, 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := &fakeClock{now: noon}
+			options := clock.options()
+			options.Paces = tt.paces
+			var clients []*client
+			for range 2 {
+				c, err := newPublicClient(options, limit, tt.base, public)
+				if err != nil {
+					t.Fatal(err)
+				}
+				clients = append(clients, c)
+			}
+			for range 2 {
+				for _, c := range clients {
+					if err := c.keepPace(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if got := clock.Now().Sub(noon); got != tt.want {
+				t.Errorf("four requests take %s, want %s", got, tt.want)
+			}
+			clients[0].pace.quiet.ask(&StatusError{Status: 429, RetryAfter: time.Hour}, clock.Now())
+			if err := clients[1].keepPace(t.Context()); (err != nil) != (tt.want > time.Minute) {
+				t.Errorf("the other client gets the error %v", err)
+			}
+		})
+	}
+}

@@ -44,7 +44,7 @@ func newEnerginet(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(c.Options, energinetLimit())
+	client, err := newPublicClient(c.Options, energinetLimit(), base, energinetURL)
 	return &energinet{client, base, signal, c.Options.Now}, err
 }
 

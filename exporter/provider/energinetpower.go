@@ -35,7 +35,7 @@ func newEnerginetPower(c WeatherConfig) (WeatherSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(c.Options, energinetLimit())
+	client, err := newPublicClient(c.Options, energinetLimit(), base, energinetURL)
 	return &energinetPower{client: client, base: base, now: c.Options.Now}, err
 }
 

@@ -41,7 +41,7 @@ func newEnergyCharts(c Config) (Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(c.Options, energyChartsLimit())
+	client, err := newPublicClient(c.Options, energyChartsLimit(), base, energyChartsURL)
 	return &energyCharts{client, base, signal, c.Options.Now}, err
 }
 

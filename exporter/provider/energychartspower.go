@@ -27,7 +27,7 @@ func newEnergyChartsPower(c WeatherConfig) (WeatherSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(c.Options, energyChartsLimit())
+	client, err := newPublicClient(c.Options, energyChartsLimit(), base, energyChartsURL)
 	return &energyChartsPower{client: client, base: base, now: c.Options.Now}, err
 }
 

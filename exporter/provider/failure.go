@@ -105,7 +105,7 @@ func (c *client) failed(r request, response *http.Response) error {
 	}
 	outcome, _ := e.meaning()
 	c.observe(outcome, response)
-	c.quiet.ask(e, c.options.Now())
+	c.pace.quiet.ask(e, c.options.Now())
 	return e
 }
 

@@ -49,6 +49,9 @@ type Options struct {
 	Timeout time.Duration
 	// Observe is told of every attempt, if it is set.
 	Observe func(Attempt)
+	// Paces are shared by all that ask the same public servers. Without Paces, each asks as often as if no
+	// other did.
+	Paces *Paces
 }
 
 // New makes the provider that a configuration describes. It asks nobody.
