@@ -138,6 +138,28 @@ func TestSharesThatNobodyRenewsAreNotWritten(t *testing.T) {
 	}
 }
 
+// TestAPolicyThatComesLaterBringsNoOldWeather has a zone whose provider is silent, and a second ConfigMap with the
+// weather of an earlier run.
+func TestAPolicyThatComesLaterBringsNoOldWeather(t *testing.T) {
+	t.Parallel()
+	a, z := &asker{}, &zone{}
+	a.source.weather[ofSky].kind, a.source.weather[ofShares].kind = provider.WeatherOpenMeteo, anyOperator
+	hourWith := func(wind, share float64) forecast.Weather {
+		h := forecast.UnknownWeather(start())
+		h.WindSpeed, h.WindShare = wind, share
+		return forecast.Weather{h}
+	}
+	z.receiveWeather(ofSky, weatherAnswer{source: provider.WeatherDescription{Rhythm: 6 * hour}, reading: provider.WeatherReading{Weather: hourWith(7, math.NaN())}}, start())
+	a.restoreWeather(z, hourWith(3, 0.3), start().Add(-day), start())
+	got := a.weatherOf(z, start())
+	if len(got) != 1 || got[0].WindSpeed != 7 || got[0].WindShare != 0.3 {
+		t.Errorf("got %v, want the wind of this run and the share of the earlier one", got)
+	}
+	if w := z.weather[ofSky]; !w.received.Equal(start()) || !w.question.due.Equal(start().Add(6*hour)) {
+		t.Errorf("received at %v, due at %v", w.received, w.question.due)
+	}
+}
+
 // TestPartsOfACountryAreAskedForOnce has zones of which Energy-Charts knows the whole country only, and allows
 // two requests a minute.
 func TestPartsOfACountryAreAskedForOnce(t *testing.T) {
