@@ -378,36 +378,39 @@ func (z *zone) weatherReceived() (last time.Time) {
 // minWeatherAge is how old the weather of an earlier run is at least when its source is asked again.
 const minWeatherAge = 10 * time.Minute
 
-// restoreWeather takes over the weather of an earlier run. Each value is of the source that is asked for it
-// now, so that what the source says later replaces it. A value for which nobody is asked any more is left out, and
-// so is all of a source that has answered this run: a policy may come later. No source is asked again at once,
-// however often the program starts.
+// restoreWeather takes over the weather of an earlier run. What a source has told this run is newer: a policy
+// may come later. No source is asked again at once, however often the program starts.
 func (a *asker) restoreWeather(z *zone, all forecast.Weather, received, now time.Time) {
-	hasOperator, isKnown := a.source.weather[ofShares].kind != "", [weatherRoles]bool{}
-	for role := range z.weather {
-		isKnown[role] = len(z.weather[role].hours) > 0
+	for role, hours := range a.byRole(all) {
+		w := &z.weather[role]
+		if len(hours) == 0 || len(w.hours) > 0 {
+			continue
+		}
+		w.hours, w.received = hours, received
+		if !received.IsZero() && !received.After(now) {
+			w.question.due = received.Add(minWeatherAge)
+		}
 	}
+}
+
+// byRole returns each value as one of the source that is asked for it now, so that what the source says later
+// replaces it. Values for which nobody is asked any more are left out.
+func (a *asker) byRole(all forecast.Weather) (parts [weatherRoles]forecast.Weather) {
+	hasOperator := a.source.weather[ofShares].kind != ""
 	for _, hour := range all {
 		sky, shares := hour, forecast.UnknownWeather(hour.Start)
 		shares.WindShare, shares.SolarShare = hour.WindShare, hour.SolarShare
 		if hasOperator || a.source.weather[ofSky].kind != provider.WeatherHTTP { // the only weather with shares
 			sky.WindShare, sky.SolarShare = math.NaN(), math.NaN()
 		}
-		if sky.IsKnown() && !isKnown[ofSky] {
-			z.weather[ofSky].hours = append(z.weather[ofSky].hours, sky)
+		if sky.IsKnown() {
+			parts[ofSky] = append(parts[ofSky], sky)
 		}
-		if hasOperator && shares.IsKnown() && !isKnown[ofShares] {
-			z.weather[ofShares].hours = append(z.weather[ofShares].hours, shares)
-		}
-	}
-	for role := range z.weather {
-		if w := &z.weather[role]; len(w.hours) > 0 && !isKnown[role] {
-			w.received = received
-			if !received.IsZero() && !received.After(now) {
-				w.question.due = received.Add(minWeatherAge)
-			}
+		if hasOperator && shares.IsKnown() {
+			parts[ofShares] = append(parts[ofShares], shares)
 		}
 	}
+	return parts
 }
 
 // receiveWeather takes over the weather of a zone, or notes why there is none. Nothing is wrong if a source
