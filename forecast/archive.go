@@ -133,7 +133,7 @@ func (k *knowledge) learned() *knowledge {
 	if !k.sky.received.IsZero() {
 		fresh.response = newResponse()
 	}
-	rest, outlooks := k.archive, k.sky.outlooks
+	rest, outlooks := k.archive, k.allOutlooks()
 	for i, actual := range k.past.actual.values {
 		h := k.past.actual.first.plus(i)
 		for ; len(rest) > 0 && rest[0].knownAt <= h; rest = rest[1:] {
@@ -151,7 +151,7 @@ func (k *knowledge) learned() *knowledge {
 		fresh.archiveOutlook(o)
 	}
 	fresh.gauge, fresh.hasActuals, fresh.course, fresh.received = k.gauge, k.hasActuals, k.course, k.received
-	if len(fresh.sky.outlooks) == 0 {
+	if len(k.sky.outlooks) == 0 {
 		fresh.lookOut(hourOf(fresh.sky.received))
 	}
 	return fresh

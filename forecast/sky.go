@@ -40,7 +40,7 @@ func (m *Model) HearWeather(issue Weather, received time.Time) {
 	hadOutlooks := m.hasOutlooks()
 	m.learn(time.Time{}, func(k *knowledge) { k.hearWeather(news, received) })
 	if !hadOutlooks && m.hasOutlooks() {
-		m.lookBack()
+		m.replace(m.heard().learned())
 	}
 }
 
@@ -49,17 +49,17 @@ func (m *Model) hasOutlooks() bool {
 	return len(m.sky.outlooks) > 0
 }
 
-// lookBack makes the outlooks that the model would have made, had it known the weather of the past in time,
-// and learns anew with them. So the errors of outlooks are known from the beginning. The caller has locked
-// m.learning.
-func (m *Model) lookBack() {
-	heard := m.heard()
-	before := heard.pastOutlooks(heard.sky.outlooks[0].knownAt)
-	if len(before) == 0 {
-		return
+// allOutlooks returns the outlooks that are kept and, before them, those that the model would have made, had it
+// known the weather of the past in time. So the errors of outlooks are known from the beginning.
+func (k *knowledge) allOutlooks() []archivedForecast {
+	if k.sky.received.IsZero() {
+		return nil
 	}
-	heard.sky.outlooks = append(before, heard.sky.outlooks...)
-	m.replace(heard.learned())
+	until := min(k.past.actual.end(), hourOf(k.sky.received))
+	if len(k.sky.outlooks) > 0 {
+		until = min(until, k.sky.outlooks[0].knownAt)
+	}
+	return append(k.pastOutlooks(until), k.sky.outlooks...)
 }
 
 // learnedLookingBack returns the same as [knowledge.learned], with the outlooks of the past. An exporter
@@ -85,7 +85,7 @@ func (k *knowledge) learnedLookingBack() *knowledge {
 func (k *knowledge) pastOutlooks(until hour) []archivedForecast {
 	var all []archivedForecast
 	then := &knowledge{past: k.past, sky: k.sky, response: newResponse()}
-	for h := k.past.actual.first; h < min(until, k.past.actual.end()); h++ {
+	for h := k.past.actual.first; h < until; h++ {
 		if h.ofDay() == lookBackHour && h >= until-retentionHours && then.response.weather.learnedHours >= minHistoryHours {
 			outlook := then.response.outlook(h, &k.sky.weather)
 			all = append(all, archivedForecast{h, outlook.part(outlook.first, outlook.first+lookBackHours)})

@@ -146,6 +146,12 @@ func TestThePastWeatherTrainsAtOnce(t *testing.T) {
 	if p := m.Predict(hr(30*day), trust); p.Basis != BasisWeather || m.response.weather.learnedHours < 29*day || p.LearnedTime < 29*day*time.Hour {
 		t.Errorf("the basis is %s, the response has learned from %d hours, and all from %s", p.Basis, m.response.weather.learnedHours, p.LearnedTime)
 	}
+	var first Model // hears the weather first
+	first.HearWeather(all, hr(30*day))
+	first.ObserveAll(even(hr(0), time.Hour, g.actual[:30*day]...), hr(30*day))
+	if n := first.outlookLearner(0).learnedHours; len(first.sky.outlooks) != 29 || n < 27*day {
+		t.Errorf("weather that came first: %d outlooks are known, and %d hours of them are learned", len(first.sky.outlooks), n)
+	}
 	sum := 0.0
 	for h := h0 + 30*day; h < h0+32*day; h++ {
 		sum += math.Abs(m.sky.outlooks[len(m.sky.outlooks)-1].values.at(h)-g.at(h)) / (2 * day)
