@@ -137,7 +137,7 @@ func (k *knowledge) learnedWith(actuals *Series) *knowledge {
 	if end := startOf(both.past.actual.end()); end.After(both.gauge.measuredUntil) {
 		both.gauge = gauge{measuredUntil: end}
 	}
-	fresh := both.learnedLookingBack()
+	fresh := both.learned()
 	fresh.measure(actuals, fresh.gauge.measuredUntil, actuals.End())
 	return fresh
 }

@@ -2,7 +2,6 @@ package forecast
 
 import (
 	"math"
-	"slices"
 	"time"
 )
 
@@ -60,24 +59,6 @@ func (k *knowledge) allOutlooks() []archivedForecast {
 		until = min(until, k.sky.outlooks[0].knownAt)
 	}
 	return append(k.pastOutlooks(until), k.sky.outlooks...)
-}
-
-// learnedLookingBack returns the same as [knowledge.learned], with the outlooks of the past. An exporter
-// may tell the weather before the intensities, and those in parts.
-func (k *knowledge) learnedLookingBack() *knowledge {
-	isFirst, until := len(k.sky.outlooks) == 0, hourOf(k.sky.received)
-	if k.sky.received.IsZero() {
-		return k.learned()
-	}
-	if !isFirst {
-		until = k.sky.outlooks[0].knownAt
-	}
-	k.sky.outlooks = slices.Concat(k.pastOutlooks(until), k.sky.outlooks)
-	fresh := k.learned()
-	if isFirst && len(k.sky.outlooks) > 0 {
-		fresh.lookOut(hourOf(fresh.sky.received))
-	}
-	return fresh
 }
 
 // pastOutlooks returns an outlook of each day before an hour, each from what was known then of the
