@@ -262,3 +262,26 @@ func TestSharesNeedNoWeather(t *testing.T) {
 		t.Errorf("without weather: got %v, want the share and no wind that nobody renews", got)
 	}
 }
+
+func TestAForecastOfASilentSourceIsNotTakenForNew(t *testing.T) {
+	t.Parallel()
+	var a asker
+	a.source.weather[ofSky].kind, a.source.weather[ofShares].kind = provider.WeatherHTTP, anyOperator
+	now := start()
+	hourAt := func(at time.Time) forecast.WeatherHour { return forecast.WeatherHour{Start: at, WindSpeed: 7} }
+	for silence, want := range map[time.Duration]int{day: 2, 3 * day: 1} {
+		z := &zone{}
+		before := now.Add(-silence)
+		z.weather[ofSky] = zoneWeather{received: before, hours: forecast.Weather{hourAt(before.Add(-hour)), hourAt(now.Add(hour))}}
+		z.weather[ofShares] = zoneWeather{received: now, hours: forecast.Weather{forecast.UnknownWeather(now)}}
+		windy := 0
+		for _, h := range a.weatherOf(z, now) {
+			if h.WindSpeed == 7 {
+				windy++
+			}
+		}
+		if windy != want {
+			t.Errorf("silent for %s: %d hours have wind, want %d", silence, windy, want)
+		}
+	}
+}
