@@ -28,6 +28,14 @@ type Policies struct {
 	Nodes *Nodes
 
 	skipsSites bool
+	live       client.Reader // may be nil
+}
+
+// AskingAlso returns policies that are also read from the API server if Reader does not have them: somebody may have
+// created a policy a moment ago, together with work that names it.
+func (p Policies) AskingAlso(live client.Reader) Policies {
+	p.live = live
+	return p
 }
 
 // WithoutSites returns policies that do not know which locations have nodes, for callers who plan
@@ -62,6 +70,8 @@ func (p Policies) Get(ctx context.Context, name string) (*Policy, error) {
 		policy := p.ready(ctx, v1alpha1.Default())
 		policy.Exists = false
 		return policy, nil
+	case apierrors.IsNotFound(err) && p.live != nil && p.live.Get(ctx, client.ObjectKey{Name: name}, &object) == nil:
+		return p.ready(ctx, &object), nil
 	default:
 		return nil, fmt.Errorf("get CarbonPolicy %s: %w", name, err)
 	}

@@ -33,7 +33,8 @@ const (
 // Levels know what CarbonPolicies say.
 type Levels interface {
 	// Level returns what a policy says at a location or in a region, and the source of the policy's
-	// forecast. It reads no API. The error is a NotFound if the policy does not exist.
+	// forecast. It asks the API server only for a policy that no cache has, and seldom. The error is a NotFound if
+	// the policy does not exist.
 	Level(ctx context.Context, policy, region string, now time.Time) (plan.Level, forecast.Source, error)
 }
 

@@ -139,7 +139,7 @@ func FuzzAudit(f *testing.F) {
 func TestOnlyAuditHoldsNothing(t *testing.T) {
 	// the same objects are held without audit, so that FuzzAudit can fail
 	held := map[string]int{}
-	for seed := range uint64(1500) { // most have an annotation that cannot be read
+	for seed := range uint64(5000) { // most have an annotation that cannot be read
 		kind, object := randomObject(rand.New(rand.NewPCG(seed, 1)))
 		raw, err := json.Marshal(object)
 		if err != nil {

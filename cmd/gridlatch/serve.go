@@ -159,8 +159,8 @@ func wire(ctx context.Context, mgr ctrl.Manager, o *options, config *rest.Config
 	loop.WhyUnable = whyUnable(keeper, holdSwitch)
 	runs := &gating.Runs{Reader: mgr.GetAPIReader()}
 	hook := &webhook.Webhook{
-		Reader: mgr.GetCache(), Records: records, Policies: policies, Store: store, Runs: runs, Clock: now, WhyUnable: loop.WhyUnable,
-		Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
+		Reader: mgr.GetCache(), Records: records, Policies: policies.AskingAlso(cached.Sparing(mgr.GetAPIReader())), Store: store, Runs: runs,
+		Clock: now, WhyUnable: loop.WhyUnable, Metrics: webhook.NewMetrics(metrics.Registry), MarkForExtender: o.servesExtender(),
 	}
 	metrics.Registry.MustRegister(&feed.GridCollector{Policies: policies.WithoutSites(), Store: store, Clock: now})
 	for _, runnable := range []manager.Runnable{records, workloads, announcer, sweeper, memory, runs, freeMemory{records}} {
