@@ -20,25 +20,9 @@ func BenchmarkModel(b *testing.B) {
 			}
 		})
 	}
-	b.Run("update, weather every six hours and a forecast a day", func(b *testing.B) {
-		m, g := busy(b, 56, day)
-		var next int
-		tell := func(n int) {
-			if n%6 == 0 {
-				m.HearWeather(breeze(n), hr(n))
-			}
-			g.advance(m, n, day)
-		}
-		for range 60 * day {
-			tell(56*day + next)
-			next++
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			tell(56*day + next)
-			next++
-		}
-	})
+	for name, told := range map[string]func(n int) Weather{"weather": breeze, "weather and shares": breezeWithShares} {
+		b.Run("update, "+name+" every six hours and a forecast a day", func(b *testing.B) { benchmarkWeather(b, told) })
+	}
 	b.Run("predict", func(b *testing.B) {
 		m, _ := busy(b, 56, day)
 		b.ReportAllocs()
@@ -79,6 +63,36 @@ func BenchmarkModel(b *testing.B) {
 		}
 		runtime.KeepAlive(models)
 	})
+}
+
+// benchmarkWeather updates a model that has heard the weather for two months.
+func benchmarkWeather(b *testing.B, told func(n int) Weather) {
+	b.Helper()
+	m, g := busy(b, 56, day)
+	next := 56 * day
+	tell := func() {
+		if next%6 == 0 {
+			m.HearWeather(told(next), hr(next))
+		}
+		g.advance(m, next, day)
+		next++
+	}
+	for range 60 * day {
+		tell()
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		tell()
+	}
+}
+
+// breezeWithShares returns the weather of five days, and what an operator expects of the next two.
+func breezeWithShares(n int) Weather {
+	w := breeze(n)
+	for i := range w[:2*day] {
+		w[i].WindShare, w[i].SolarShare = w[i].WindSpeed/40, w[i].SolarRadiation/1000
+	}
+	return w
 }
 
 // breeze returns the weather of five days from the nth hour on.
